@@ -66,7 +66,7 @@ def run_call(
         call: as it was loaded.
         options: how to run it.
         load_ms: what loading took, for the report.
-        progress: told after each block how many query rows are done, of how many.
+        progress: told after each piece of work how many scores are done, of how many.
 
     Raises:
         UsageError, BackendError: where the options do not fit the call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -97,3 +97,19 @@ def flex_attention(
             return output, aux.lse
         output, lse = function(q, k, v, return_lse=True, **options)
         return output, lse
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compile_function(function: Function) -> Function:
+    """``function`` compiled by TorchScript, which holds no interpreter lock while it runs.
+
+    TorchScript is deprecated and absent on Python 3.14; where it does not compile, the function itself is given back.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return cast(Function, torch.jit.script(function))
+        except Exception:
+            return function

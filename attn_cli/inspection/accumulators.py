@@ -1,4 +1,4 @@
-"""What is carried from one block of query rows to the next."""
+"""What is carried from one part of the call to the next."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.areas import Area
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.metrics import Metric
+from attn_cli.inspection.rows import Rows
 
 
 class MetricTotals:
-    """One metric's float64 totals over the blocks."""
+    """One metric's float64 totals over the parts."""
 
     def __init__(self, metric: Metric, call: Call) -> None:
         self.metric = metric
@@ -22,16 +24,19 @@ class MetricTotals:
         self._total = torch.full(shape, start, dtype=torch.float64, device=self._home)  # (B, Hq)
         self._base = torch.zeros(shape, dtype=torch.float64, device=self._home)  # (B, Hq)
 
-    def add(self, block: Block) -> None:
-        """Take in a block's rows."""
-        values, base = (x.to(self._home) for x in self.metric.rows(block))
-        base = base.expand_as(values).to(torch.float64)  # (B, Hq, r)
-        values = torch.where(base == 0, self._left_out, values.to(torch.float64))
+    def add(self, rows: Rows) -> None:
+        """Take in a part's rows."""
+        values, base = (x.to(self._home) for x in self.metric.rows(rows))
+        values = values.expand(rows.part.shape)  # (b, h, r); base broadcasts to it
+        counts = base != 0
+        if not bool(counts.all()):
+            values = values.where(counts, self._left_out)
+        place = rows.part.place[:2]
         if self.metric.reduction == "max":
-            self._total = torch.maximum(self._total, values.amax(dim=-1))
+            self._total[place] = torch.maximum(self._total[place], values.amax(dim=-1).to(torch.float64))
         else:
-            self._total += values.sum(dim=-1)
-        self._base += base.sum(dim=-1)
+            self._total[place] += values.sum(dim=-1, dtype=torch.float64)
+        self._base[place] += base.expand(*base.shape[:2], values.shape[2]).sum(dim=-1, dtype=torch.float64)
 
     @property
     def _left_out(self) -> float:
@@ -56,6 +61,12 @@ class MarkedRows:
     count: Tensor
     first: Tensor
 
+    @classmethod
+    def of(cls, marked: Tensor) -> MarkedRows:
+        """Count the marks of ``(B or 1, Hq or 1, Sq)`` bool."""
+        marked = marked.to("cpu")
+        return cls(marked.sum(dim=-1), marked.to(torch.int8).argmax(dim=-1))
+
     @property
     def total(self) -> int:
         """How many there are over all batch items and heads."""
@@ -68,49 +79,19 @@ class MarkedRows:
 
 
 class RowMarks:
-    """Counts marked query rows and keeps the first."""
+    """Counts marked query rows and keeps the first, over parts whose rows come in ascending order."""
 
-    def __init__(self) -> None:
-        self._found: MarkedRows | None = None
+    def __init__(self, call: Call) -> None:
+        shape = call.inputs.weights_shape[:2]
+        self._found = MarkedRows(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64))
 
-    def add(self, marked: Tensor, rows: slice) -> None:
-        """Take in a block's marks.
-
-        Args:
-            marked: bool, ``(B or 1, Hq or 1, r)``.
-            rows: where the block sits; blocks come in ascending order.
-        """
-        marked = marked.to("cpu")
-        count = marked.sum(dim=-1)
-        first = marked.to(torch.int8).argmax(dim=-1) + rows.start
-        if self._found is not None:
-            first = torch.where(self._found.count > 0, self._found.first, first)
-            count = count + self._found.count
-        self._found = MarkedRows(count, first)
+    def add(self, marked: Tensor, part: Area) -> None:
+        """Take in a part's marks, bool, ``(b, h, r)``."""
+        place, new = part.place[:2], MarkedRows.of(marked)
+        before = self._found.count[place]
+        self._found.first[place] = torch.where(before > 0, self._found.first[place], new.first + part.rows.start)
+        self._found.count[place] = before + new.count
 
     def result(self) -> MarkedRows:
         """All that was marked."""
-        return MarkedRows(torch.zeros(1, 1), torch.zeros(1, 1)) if self._found is None else self._found
-
-
-class Rows:
-    """What is kept of every query row: output, lse and, where they were asked for, the weights."""
-
-    def __init__(self, call: Call, keep_weights: bool) -> None:
-        batch, heads, queries, keys = call.inputs.weights_shape
-        dtype = call.inputs.q.dtype
-        self.output = torch.empty(batch, heads, queries, call.inputs.v.shape[-1], dtype=dtype)
-        self.lse = torch.empty(batch, heads, queries, dtype=dtype)
-        self.weights = torch.empty(batch, heads, queries, keys, dtype=dtype) if keep_weights else None
-        has_sinks = call.inputs.rules.sinks is not None
-        self.sinks = torch.empty(batch, heads, queries, dtype=dtype) if keep_weights and has_sinks else None
-
-    def add(self, block: Block) -> None:
-        """Take in a block's rows."""
-        steps, rows = block.steps, block.rows
-        self.output[:, :, rows] = steps.output.cpu()
-        self.lse[:, :, rows] = steps.lse.cpu()
-        if self.weights is not None:
-            self.weights[:, :, rows] = steps.weights.cpu()
-        if self.sinks is not None and steps.sink is not None:
-            self.sinks[:, :, rows] = steps.sink.cpu()
+        return self._found

@@ -1,4 +1,4 @@
-"""Walks an attention call in blocks of query rows and says what every head did."""
+"""Streams an attention call through tiles of query rows × keys and says what every head did."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Callable
 
 import torch
 
-from attn_cli.attention.types import AttentionInputs, accumulation_dtype
-from attn_cli.inspection.accumulators import MetricTotals, RowMarks, Rows
-from attn_cli.inspection.block import Block, Call
+from attn_cli.attention.types import AttentionInputs
+from attn_cli.inspection.accumulators import MarkedRows, MetricTotals, RowMarks
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.findings import empty_rows_finding, faulty_rows_finding, input_findings
 from attn_cli.inspection.labels import label_heads
 from attn_cli.inspection.metrics import METRICS
 from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.pictures import PictureBuilder
-from attn_cli.inspection.similarity import SimilarityBuilder
+from attn_cli.inspection.rows import Rows, RowValues
+from attn_cli.inspection.similarity import similarity
+from attn_cli.inspection.stream.plan import make_plan
+from attn_cli.inspection.stream.spans import Spans
+from attn_cli.inspection.stream.threads import Crew, one_thread_each
+from attn_cli.inspection.stream.worker import Kept, Piece, Results, Worker, choose_functions
 from attn_cli.inspection.top import TopBuilder
 from attn_cli.inspection.types import Finding, Inspection
 
@@ -25,73 +30,94 @@ Progress = Callable[[int, int], None]
 def inspect(
     inputs: AttentionInputs, options: InspectOptions = DEFAULT_OPTIONS, progress: Progress | None = None
 ) -> Inspection:
-    """Compute the weights block by block, in the accumulation dtype, and measure every head on them.
+    """Pass over the weights tile by tile, in the accumulation dtype, and measure every head on them.
 
-    Memory grows with Sq + Sk, and with Sq·Sk only where ``options.weights`` asks for all weights. The size of the
-    blocks changes nothing but rounding.
+    Memory grows with Sq + Sk, and with Sq·Sk only where ``options.weights`` asks for all weights; the work space is
+    fixed. Neither the size of the tiles nor the number of threads changes anything but rounding.
 
     Args:
         inputs: the call or a selection of it, on any device and in any floating dtype.
         options: what to measure besides the metrics.
-        progress: called with the rows done and all rows after each block.
+        progress: called with the scores that are computed and all that will be, after each piece of work.
 
     Returns:
         What every head did, all tensors on the CPU.
     """
     with torch.no_grad():
         walk = _Walk(inputs, options)
-        queries = inputs.q.shape[2]
-        for rows in walk.call.row_blocks(options.block_rows):
-            walk.add(walk.call.block(rows))
-            if progress is not None:
-                progress(rows.stop, queries)
+        walk.run(progress)
         return walk.result()
 
 
 class _Walk:
-    """Everything that is carried from block to block."""
+    """Everything that is carried from part to part."""
 
     def __init__(self, inputs: AttentionInputs, options: InspectOptions) -> None:
-        self.inputs = inputs.to(inputs.q.device, accumulation_dtype(inputs.q.dtype))
-        self.call = Call.prepare(self.inputs)
-        self.rows = Rows(self.call, options.weights)
+        self.call, self.options = Call.prepare(inputs), options
         self.totals = [MetricTotals(metric, self.call) for metric in METRICS if metric.applies(self.call)]
-        self.pictures = PictureBuilder(self.call, options)
-        self.top = TopBuilder(self.call, options.top)
-        self.similarity = SimilarityBuilder(self.call) if options.similarity else None
-        self.faulty, self.empty = RowMarks(), RowMarks()
+        pictures = PictureBuilder(self.call, options)
+        top = TopBuilder(self.call, options.top, pictures.key_pool)
+        self.results = Results(Kept.empty(self.call, options.weights), pictures, top)
+        self.plan = make_plan(self.call, options, pictures.key_pool)
+        self.spans = Spans.of(self.call.inputs.rules.mask)
+        self.faulty = RowMarks(self.call)
 
-    def add(self, block: Block) -> None:
-        """Take in a block's rows."""
-        self.rows.add(block)
+    def run(self, progress: Progress | None) -> None:
+        """Compute all parts."""
+        threads = torch.get_num_threads() if self.call.device.type == "cpu" else 1
+        parts = list(self.plan.parts(self.call))
+        todo, done = sum(self.spans.work(part) for part in parts), 0
+        functions = choose_functions(self.call, todo)
+        crew = Crew(threads, lambda: Worker(self.call, self.spans, self.plan, functions, self.results).run)
+
+        def tell(piece: Piece) -> None:
+            nonlocal done
+            done += self.spans.work(piece.item)
+            if progress is not None:
+                progress(done, todo)
+
+        try:
+            for part in parts:
+                values = RowValues.empty(self.call, part)
+                with one_thread_each():
+                    crew.run([Piece(item, part, values) for item in self.plan.items(self.spans, part)], tell)
+                    self._add(Rows(self.call, part, values))
+        finally:
+            crew.close()
+
+    def _add(self, rows: Rows) -> None:
+        """Take in a part's rows."""
         for total in self.totals:
-            total.add(block)
-        self.pictures.add(block)
-        self.top.add(block)
-        if self.similarity is not None:
-            self.similarity.add(block)
-        self.faulty.add(block.faulty, block.rows)
-        self.empty.add(~block.has_visible, block.rows)
+            total.add(rows)
+        self.faulty.add(rows.faulty, rows.part)
+        if self.call.inputs.rules.sinks is not None:
+            self.results.pictures.add_sink(rows.part, rows.sink)
+            if self.results.kept.sinks is not None:
+                self.results.kept.sinks[rows.part.place].copy_(rows.sink)
 
     def result(self) -> Inspection:
+        """All that was found."""
+        call, kept = self.call, self.results.kept
         metrics = {total.metric.name: total.result() for total in self.totals}
+        alike = similarity(call, kept.reference, kept.total) if self.options.similarity else None
         return Inspection(
-            index=self.inputs.index,
+            index=call.inputs.index,
             metrics=metrics,
             labels=label_heads(metrics),
-            pictures=self.pictures.result(),
-            top=self.top.result(),
-            output=self.rows.output,
-            lse=self.rows.lse,
-            weights=self.rows.weights,
-            sink_weights=self.rows.sinks,
-            similarity=None if self.similarity is None else self.similarity.result(),
+            pictures=self.results.pictures.result(),
+            top=self.results.top.result(kept.reference, kept.total, kept.weights),
+            output=kept.output,
+            lse=kept.lse,
+            weights=kept.weights,
+            sink_weights=kept.sinks,
+            similarity=alike,
             findings=self._findings(),
         )
 
     def _findings(self) -> tuple[Finding, ...]:
         of_rows = (
             faulty_rows_finding(self.call, self.faulty.result()),
-            empty_rows_finding(self.call, self.empty.result()),
+            empty_rows_finding(self.call, MarkedRows.of(self.call.seen.counts == 0)),
         )
-        return (*input_findings(self.inputs), *(finding for finding in of_rows if finding is not None))
+        inputs = input_findings(self.call.inputs, known_finite=bool(self.call.sound.all()))
+        return (*inputs, *(finding for finding in of_rows if finding is not None))

@@ -14,7 +14,9 @@ class InspectOptions:
         weights: whether to return all weights, ``(B, Hq, Sq, Sk)``.
         similarity: whether to compare every two heads.
         picture_rows, picture_columns: cells of a head's picture at most.
-        block_rows: query rows at once; None takes as many as the memory budget allows. It changes no result.
+        block_rows: query rows of a tile; None chooses what the device computes best. It changes no result but for
+            rounding.
+        block_keys: keys of a tile, in the same way.
     """
 
     top: int = 3
@@ -23,3 +25,4 @@ class InspectOptions:
     picture_rows: int = 64
     picture_columns: int = 64
     block_rows: int | None = None
+    block_keys: int | None = None

@@ -6,12 +6,15 @@ Max-pooling, since mean-pooling loses sinks and single bright cells.
 from __future__ import annotations
 
 import math
+import threading
 
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.areas import Area
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.options import InspectOptions
+from attn_cli.inspection.seen import Seen
 from attn_cli.inspection.types import Pictures
 
 
@@ -44,51 +47,71 @@ def max_pool(x: Tensor, dim: int, pool: int, begun: int = 0) -> Tensor:
     if lead:
         windows.append(x.narrow(dim, 0, lead).amax(dim, keepdim=True))
     if whole:
-        cut = x.narrow(dim, lead, whole * pool).view(*x.shape[:dim], whole, pool, *x.shape[dim + 1 :])
-        windows.append(cut.amax(dim + 1))
+        cut = x.narrow(dim, lead, whole * pool)
+        windows.append(cut.reshape(*x.shape[:dim], whole, pool, *x.shape[dim + 1 :]).amax(dim + 1))
     if rest:
         windows.append(x.narrow(dim, size - rest, rest).amax(dim, keepdim=True))
     return torch.cat(windows, dim)
 
 
 class PictureBuilder:
-    """Builds the pictures block by block."""
+    """Builds the pictures from rows that are pooled along their keys already; threads may add at the same time."""
 
     def __init__(self, call: Call, options: InspectOptions) -> None:
         batch, heads, queries, keys = call.inputs.weights_shape
-        device, dtype = call.inputs.q.device, call.inputs.q.dtype
         self.query_pool, self.key_pool = pool_sizes(queries, keys, options)
         rows, columns = math.ceil(queries / self.query_pool), math.ceil(keys / self.key_pool)
-        self._weights = torch.full((batch, heads, rows, columns), -torch.inf, dtype=dtype, device=device)
+        self._call, self._lock = call, threading.Lock()
+        self._logs = torch.full((batch, heads, rows, columns), -torch.inf, dtype=call.dtype, device=call.device)
         self._sink = None
         if call.inputs.rules.sinks is not None:
-            self._sink = torch.full((batch, heads, rows), -torch.inf, dtype=dtype, device=device)
-        mask = call.seen
-        copies = 1 if mask.valid_lens is None else len(mask.valid_lens)
-        masks, masked_heads = (1, 1) if mask.keep is None else mask.keep.shape[:2]
-        self._visible = torch.zeros(max(copies, masks), masked_heads, rows, columns, dtype=torch.bool, device=device)
+            self._sink = torch.full((batch, heads, rows), -torch.inf, dtype=call.dtype, device=call.device)
 
-    def add(self, block: Block) -> None:
-        """Take in a block's rows."""
-        first, begun = divmod(block.rows.start, self.query_pool)
-        weights = self._cells(block.weights, begun)  # (B, Hq, cells, C)
-        cells = slice(first, first + weights.shape[2])
-        self._weights[:, :, cells] = torch.maximum(self._weights[:, :, cells], weights)
-        self._visible[:, :, cells] |= True if block.keep is None else self._cells(block.keep, begun)
-        if self._sink is not None and block.steps.sink is not None:
-            sink = max_pool(block.steps.sink, 2, self.query_pool, begun)  # (B, Hq, cells)
-            self._sink[:, :, cells] = torch.maximum(self._sink[:, :, cells], sink)
+    def add(self, area: Area, cells: Tensor) -> None:
+        """Take in an area's rows, ``(b, h, r, C)``: the logarithm of each cell's largest weight."""
+        self._enter(self._logs, area, cells)
 
-    def _cells(self, x: Tensor, begun: int) -> Tensor:
-        """Pool ``(…, …, r, Sk)`` along its keys and its rows."""
-        return max_pool(max_pool(x, 3, self.key_pool), 2, self.query_pool, begun)
+    def add_sink(self, area: Area, sink: Tensor) -> None:
+        """Take in the sink's weight of an area's rows, ``(b, h, r)``."""
+        assert self._sink is not None  # called only where there are sinks
+        self._enter(self._sink, area, sink.log())
+
+    def _enter(self, picture: Tensor, area: Area, rows: Tensor) -> None:
+        first, begun = divmod(area.rows.start, self.query_pool)
+        pooled = max_pool(rows, 2, self.query_pool, begun)  # (b, h, cells, …)
+        place = (area.batch, area.heads, slice(first, first + pooled.shape[2]))
+        with self._lock:
+            picture[place] = torch.maximum(picture[place], pooled)
 
     def result(self) -> Pictures:
         """The pictures, on the CPU in float32."""
         return Pictures(
-            weights=self._weights.cpu().float(),
-            visible=self._visible.cpu(),
-            sink=None if self._sink is None else self._sink.cpu().float(),
+            weights=_weights(self._logs),
+            visible=visible_cells(self._call.seen, self.query_pool, self.key_pool).cpu(),
+            sink=None if self._sink is None else _weights(self._sink),
             query_pool=self.query_pool,
             key_pool=self.key_pool,
         )
+
+
+def _weights(logs: Tensor) -> Tensor:
+    """On the CPU, in float32; 0 where a cell is hidden."""
+    return logs.cpu().exp().float()
+
+
+def visible_cells(seen: Seen, query_pool: int, key_pool: int) -> Tensor:
+    """Which cells have a visible key: bool, ``(B or 1, Hq or 1, R, C)``."""
+    batch, heads, queries = seen.shape
+    rows, columns = math.ceil(queries / query_pool), math.ceil(seen.mask.num_keys / key_pool)
+    starts = torch.arange(columns, device=seen.mask.places.device) * key_pool
+    visible = torch.zeros(batch, heads, rows, columns, dtype=torch.bool, device=starts.device)
+    for block in seen.row_blocks(columns if seen.by_interval else None):
+        if seen.by_interval:
+            first, behind = (x[..., None] for x in seen.mask.interval(block))  # (B or 1, 1, r, 1)
+            cells = (first < starts + key_pool) & (behind > starts) & (first < behind)
+        else:
+            cells = max_pool(seen.tile(block), 3, key_pool)  # (B or 1, Hq or 1, r, C)
+        row, begun = divmod(block.start, query_pool)
+        pooled = max_pool(cells, 2, query_pool, begun)
+        visible[:, :, row : row + pooled.shape[2]] |= pooled
+    return visible

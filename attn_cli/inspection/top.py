@@ -1,80 +1,154 @@
-"""The strongest query → key pairs of every head, found block by block."""
+"""The strongest query → key pairs of every head, found among the strongest cells of the rows.
+
+A row's cells are the runs of keys that one column of the picture stands for. Order all cells of a head by their
+largest weight, then by query, then by place: the K strongest pairs lie in the first K cells, since each of these
+holds a pair that comes before any pair of a later cell. So K cells are kept while the rows pass, and their pairs are
+looked at one by one at the end.
+"""
 
 from __future__ import annotations
+
+import threading
 
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.attention import textbook
+from attn_cli.attention.blocks import row_blocks
+from attn_cli.inspection.areas import Area
+from attn_cli.inspection.call import Call
+from attn_cli.inspection.logits import HIDDEN, VISIBLE_ABOVE, weights_of
+from attn_cli.inspection.seen import Pairs
 from attn_cli.inspection.types import TopPairs
 
-NOTHING = -1.0  # stands in for a weight that cannot be shown: hidden, NaN, or not yet found
+VALUES_AT_ONCE = 2**20
+NOTHING = -1.0  # stands in for a weight that cannot be shown: hidden, NaN, or not found
 
 
 class TopBuilder:
-    """Keeps the K strongest visible pairs of every head, ties by lowest query, then lowest key.
+    """Keeps the K strongest cells of every head, then their K strongest visible pairs.
+
+    Ties go to the lowest query, then to the lowest key. Threads may add at the same time.
 
     Args:
         call: the call to be walked.
         top: K.
+        key_pool: keys of a cell.
     """
 
-    def __init__(self, call: Call, top: int) -> None:
+    def __init__(self, call: Call, top: int, key_pool: int) -> None:
         batch, heads, queries, keys = call.inputs.weights_shape
+        self._call, self._pool, self._lock = call, key_pool, threading.Lock()
         self._top = min(max(top, 0), queries * keys)
+        cells = min(self._top, queries * -(-keys // key_pool))
         self._queries = call.inputs.index.queries.cpu()
-        self._ascending = bool((self._queries.diff() > 0).all())
-        shape, device = (batch, heads, self._top), torch.device("cpu")
-        self._weight = torch.full(shape, NOTHING, dtype=call.inputs.q.dtype, device=device)
-        self._query = torch.full(shape, -1, dtype=torch.int64, device=device)
-        self._key = torch.full(shape, -1, dtype=torch.int64, device=device)
+        self._log = torch.full((batch, heads, cells), HIDDEN, dtype=call.dtype)
+        self._row = torch.full((batch, heads, cells), -1, dtype=torch.int64)
+        self._cell = torch.full((batch, heads, cells), -1, dtype=torch.int64)
 
-    def add(self, block: Block) -> None:
-        """Take in a block's rows; passed over where not even its largest weight could be among the strongest."""
-        if self._top == 0 or not self._matters(block):
+    def add(self, area: Area, cells: Tensor) -> None:
+        """Take in an area's rows; passed over where no pair could be among the strongest.
+
+        Args:
+            area: where they lie.
+            cells: the logarithm of the largest visible weight of each cell, ``(b, h, r, C)``; less than VISIBLE_ABOVE
+                where there is none.
+        """
+        if self._top == 0:
             return
-        keys, queries = block.weights.shape[-1], self._queries[block.rows]
-        weights = _showable(block)  # (B, Hq, r, Sk)
-        if not self._ascending:
-            order = queries.argsort(stable=True)
-            queries, weights = queries[order], weights[:, :, order.to(weights.device)]
-        weight, cell = _strongest(weights.flatten(2), self._top)  # (B, Hq, ≤ 2K)
-        query = queries[cell // keys]
-        nothing = weight == NOTHING
-        self._merge(weight, query.masked_fill(nothing, -1), (cell % keys).masked_fill(nothing, -1))
+        strongest = cells.amax(dim=-1)  # (b, h, r)
+        place = area.place[:2]
+        peak = strongest.amax(dim=-1).cpu()  # (b, h)
+        if bool((peak < self._log[place][..., -1]).all()):
+            return
+        columns, kept = cells.shape[-1], self._log.shape[-1]
+        order = self._queries[area.rows].argsort(stable=True).to(cells.device)
+        _, line = _strongest(strongest[..., order], kept)  # lines of the strongest rows, (b, h, ≤ 2K)
+        line = order.cpu()[line.sort(dim=-1).values]
+        chosen = cells.gather(2, line.to(cells.device)[..., None].expand(-1, -1, -1, columns))
+        chosen = chosen.masked_fill(repeated(line)[..., None].to(cells.device), HIDDEN)
+        log, where = _strongest(chosen.flatten(2), kept)
+        row = line.gather(-1, where // columns) + area.rows.start
+        with self._lock:
+            pairs = (
+                torch.cat([self._log[place], log], dim=-1),
+                torch.cat([self._row[place], row], dim=-1),
+                torch.cat([self._cell[place], where % columns], dim=-1),
+            )
+            ranked = self._ranked(pairs, kept)
+            for mine, best in zip((self._log, self._row, self._cell), ranked, strict=True):
+                mine[place] = best
 
-    def _matters(self, block: Block) -> bool:
-        """Whether a weight of the block may outdo a kept one; a later row loses a tie where rows ascend."""
-        peak = block.peak.amax(dim=-1).cpu()  # (B, Hq)
-        least = self._weight[..., -1]
-        beaten = peak <= least if self._ascending else peak < least
-        return not bool(beaten.all())
+    def _ranked(self, pairs: tuple[Tensor, Tensor, Tensor], count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The first ``count`` of weights, rows and places ``(b, h, n)``, in order."""
+        weight, row, place = pairs
+        for rank in (2, 1, 0):  # stable sorts, the least important rank first
+            key = (weight, self._queries[row], place)[rank]
+            order = key.argsort(dim=-1, stable=True, descending=rank == 0)
+            weight, row, place = (x.gather(-1, order) for x in (weight, row, place))
+        return weight[..., :count], row[..., :count], place[..., :count]
 
-    def _merge(self, weight: Tensor, query: Tensor, key: Tensor) -> None:
-        pairs = [
-            torch.cat([self._weight, weight], dim=-1),
-            torch.cat([self._query, query], dim=-1),
-            torch.cat([self._key, key], dim=-1),
-        ]
-        for rank, falling in ((2, False), (1, False), (0, True)):  # stable sorts, the least important rank first
-            order = pairs[rank].argsort(dim=-1, stable=True, descending=falling)
-            pairs = [x.gather(-1, order) for x in pairs]
-        self._weight, self._query, self._key = (x[..., : self._top] for x in pairs)
+    def result(self, reference: Tensor, total: Tensor, weights: Tensor | None) -> TopPairs:
+        """The strongest pairs, strongest first.
 
-    def result(self) -> TopPairs:
-        """The strongest pairs, strongest first."""
-        found = self._weight != NOTHING
-        return TopPairs(self._query, self._key, torch.where(found, self._weight.double(), torch.nan))
+        Args:
+            reference: what the weights of every row are formed with, m, ``(B, Hq, Sq)``.
+            total: and T, in the same shape.
+            weights: ``(B, Hq, Sq, Sk)`` where they were kept.
+        """
+        batch, heads, cells = self._log.shape
+        found = torch.full((batch, heads, self._top), NOTHING, dtype=self._log.dtype)
+        best = (found, torch.full_like(found, -1, dtype=torch.int64), torch.full_like(found, -1, dtype=torch.int64))
+        size = batch * heads * self._pool * (1 if weights is not None else self._call.inputs.q.shape[-1])
+        for some in row_blocks(cells, size, VALUES_AT_ONCE):
+            new = self._pairs(some, reference, total, weights)
+            both = [torch.cat(pair, dim=-1) for pair in zip(best, new, strict=True)]
+            best = self._ranked((both[0], both[1], both[2]), self._top)
+        found, row, key = best
+        nothing = found == NOTHING
+        query = self._queries[row].masked_fill(nothing, -1)
+        return TopPairs(query, key.masked_fill(nothing, -1), torch.where(nothing, torch.nan, found.double()))
+
+    def _pairs(
+        self, some: slice, reference: Tensor, total: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, rows and keys of the pairs of some kept cells, ``(B, Hq, pairs)``; −1 where one does not count."""
+        call, num_keys = self._call, self._call.seen.mask.num_keys
+        rows = self._row[..., some, None].clamp(min=0)  # (B, Hq, n, 1)
+        keys = self._cell[..., some, None] * self._pool + torch.arange(self._pool)  # (B, Hq, n, pool)
+        none = (self._log[..., some, None] < VISIBLE_ABOVE) | (keys >= num_keys)
+        keys = keys.clamp(0, num_keys - 1)
+        pairs = Pairs.of(rows.to(call.device), keys.to(call.device))
+        if weights is not None:
+            found = weights.to(call.device)[pairs.items, pairs.heads, pairs.rows, pairs.keys]
+        else:
+            denominator = (x[pairs.items, pairs.heads, pairs.rows] for x in (reference, total))
+            found = weights_of(_logits(call, pairs), *denominator)
+        found = found.masked_fill(~call.seen.pairs(pairs) | found.isnan(), NOTHING).cpu().masked_fill(none, NOTHING)
+        return found.flatten(2), rows.expand_as(keys).flatten(2), keys.flatten(2)
 
 
-def _showable(block: Block) -> Tensor:
-    """The block's weights with what may not be shown replaced, ``(B, Hq, r, Sk)``."""
-    hidden = block.weights.isnan() if block.keep is None else block.weights.isnan() | ~block.keep
-    return block.weights.masked_fill(hidden, NOTHING)
+def _logits(call: Call, pairs: Pairs) -> Tensor:
+    """The logits before the mask, ``(B, Hq, n, pool)``; the pairs of a cell share their query."""
+    inputs, rules = call.inputs, call.inputs.rules
+    q = inputs.q[pairs.items, pairs.heads, pairs.rows].to(call.dtype)  # (B, Hq, n, 1, D)
+    k = inputs.k[pairs.items, pairs.heads // call.groups, pairs.keys].to(call.dtype)  # (B, Hq, n, pool, D)
+    logits = (k @ q.mT).squeeze(-1) * inputs.scale
+    if rules.softcap is not None:
+        logits = textbook.cap(logits, rules.softcap)
+    if rules.bias is not None:
+        logits = logits + pairs.of_tensor(rules.bias)
+    return logits
+
+
+def repeated(numbers: Tensor) -> Tensor:
+    """True where a number of the last axis is the one before it once more."""
+    same = numbers[..., 1:] == numbers[..., :-1]
+    return torch.cat([torch.zeros_like(same[..., :1]) if same.shape[-1] else same.new_zeros(numbers.shape), same], -1)
 
 
 def _strongest(weights: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """Candidates for the ``top`` largest entries of each row of ``(B, Hq, n)``, and where they are, on the CPU.
+    """Candidates for the ``top`` largest entries of each row of ``(b, h, n)``, and where they are, on the CPU.
 
     ``topk`` picks freely among equals, so the entries that equal the smallest one picked are chosen anew, the first
     ones of them.
@@ -82,10 +156,10 @@ def _strongest(weights: Tensor, top: int) -> tuple[Tensor, Tensor]:
     top = min(top, weights.shape[-1])
     picked, where = weights.topk(top, dim=-1)
     least = picked[..., -1:]
-    picked = picked.masked_fill(picked == least, NOTHING)
+    picked = picked.masked_fill(picked == least, HIDDEN)
     cells = torch.arange(weights.shape[-1], device=weights.device)
     behind = weights.shape[-1]
     first = torch.where(weights == least, cells, behind).topk(top, dim=-1, largest=False).values
-    equal = torch.where(first < behind, least, NOTHING)
+    equal = torch.where(first < behind, least, HIDDEN)
     cell = torch.cat([where, first.clamp(max=behind - 1)], dim=-1)
     return torch.cat([picked, equal], dim=-1).cpu(), cell.cpu()

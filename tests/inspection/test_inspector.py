@@ -1,5 +1,6 @@
 """The inspection as a whole."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from safetensors import safe_open
 from attn_cli.attention import textbook
 from attn_cli.attention.masks import MaskRule, aligned_places
 from attn_cli.attention.types import AttentionInputs, CallIndex, Rules
-from attn_cli.inspection.block import SCORES_AT_ONCE_ON_CPU, Call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.metrics import METRICS
 from attn_cli.inspection.options import InspectOptions
@@ -53,21 +53,12 @@ def test_weights_and_similarity_only_where_asked_for():
     assert inspect(make_call(), InspectOptions(weights=True)).sink_weights is None
 
 
-def test_progress_is_told_after_every_block():
+def test_progress_rises_to_the_whole():
     told = []
-    inspect(make_call(queries=5), InspectOptions(block_rows=2), lambda done, total: told.append((done, total)))
-    assert told == [(2, 5), (4, 5), (5, 5)]
-
-
-def test_blocks_keep_to_the_memory_budget_but_have_a_row_at_least():
-    call = Call.prepare(make_call(batch=2, heads=4, queries=3000, keys=1000, features=1, dtype=torch.float32))
-    blocks = list(call.row_blocks())
-    sizes = [rows.stop - rows.start for rows in blocks]
-    assert sum(sizes) == 3000
-    assert len(blocks) > 1
-    assert max(sizes) * 8 * 1000 <= SCORES_AT_ONCE_ON_CPU
-    wide = Call.prepare(make_call(batch=1, heads=1, queries=2, keys=SCORES_AT_ONCE_ON_CPU + 1, features=1))
-    assert list(wide.row_blocks()) == [slice(0, 1), slice(1, 2)]
+    inspect(make_call(queries=40), InspectOptions(block_rows=2), lambda done, total: told.append((done, total)))
+    assert len(told) > 2
+    assert all(one[0] < two[0] for one, two in itertools.pairwise(told))
+    assert {total for _, total in told} == {told[-1][0]}
 
 
 def test_nothing_is_recorded_for_gradients():
@@ -117,9 +108,10 @@ def test_the_registry_can_be_extended_by_one_object(monkeypatch):
     from attn_cli.inspection import inspector
     from attn_cli.inspection.metrics import Metric
 
-    second = Metric(
-        "second", "share", "Mean weight on key 1.", "test", lambda block: (block.weights[..., 1], block.has_visible)
-    )
+    def on_key_1(rows):
+        return rows.first_keys[..., 1], rows.has_visible
+
+    second = Metric("second", "share", "Mean weight on key 1.", "test", on_key_1)
     monkeypatch.setattr(inspector, "METRICS", (*METRICS, second))
     call = make_call()
     expected = textbook.attend(call).weights[..., 1].mean(dim=-1)

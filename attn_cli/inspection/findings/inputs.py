@@ -14,16 +14,20 @@ from attn_cli.inspection.types import Finding, Place
 HINT = "Look where this tensor was computed: an overflow in half precision or a division by 0 is the usual source."
 
 
-def input_findings(inputs: AttentionInputs) -> tuple[Finding, ...]:
+def input_findings(inputs: AttentionInputs, *, known_finite: bool = False) -> tuple[Finding, ...]:
     """One finding for every tensor with numbers that are not finite, with their count and the first place.
 
     A −∞ in bias or sinks is no fault: it hides a key, or switches a sink off.
+
+    Args:
+        inputs: the call.
+        known_finite: q, k and v were found to be finite before.
     """
     rules, projection = inputs.rules, inputs.output_projection
     findings = [
-        _query_finding(inputs),
-        _key_finding(inputs, "k", inputs.k),
-        _key_finding(inputs, "v", inputs.v),
+        None if known_finite else _query_finding(inputs),
+        None if known_finite else _key_finding(inputs, "k", inputs.k),
+        None if known_finite else _key_finding(inputs, "v", inputs.v),
         None if rules.bias is None else _bias_finding(inputs, rules.bias),
         None if rules.sinks is None else _sinks_finding(inputs, rules.sinks),
         None if projection is None else _projection_finding(projection.weight),
@@ -31,7 +35,14 @@ def input_findings(inputs: AttentionInputs) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding is not None)
 
 
+def is_finite(x: Tensor) -> bool:
+    """Whether ``x`` holds finite numbers alone, found without a tensor of its size."""
+    return all(bool(end.isfinite()) for end in torch.aminmax(x))
+
+
 def _query_finding(inputs: AttentionInputs) -> Finding | None:
+    if is_finite(inputs.q):
+        return None
     faults = ~inputs.q.isfinite()
     rows = faults.any(dim=-1)  # (B, Hq, Sq)
     if not bool(rows.any()):
@@ -44,6 +55,8 @@ def _query_finding(inputs: AttentionInputs) -> Finding | None:
 
 def _key_finding(inputs: AttentionInputs, name: str, x: Tensor) -> Finding | None:
     """For K and V the head is a key/value head; where query heads were selected, its own number is not known."""
+    if is_finite(x):
+        return None
     faults = ~x.isfinite()
     rows = faults.any(dim=-1)  # (B, Hkv, Sk)
     if not bool(rows.any()):

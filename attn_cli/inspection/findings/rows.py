@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from attn_cli.attention import textbook
+from attn_cli.attention.selection import Selection, select
+from attn_cli.attention.types import AttentionInputs
 from attn_cli.inspection.accumulators import MarkedRows
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.findings.rules import EMPTY_ROW, NONFINITE_RESULT, counted, place_in_call
 from attn_cli.inspection.types import Finding
 
@@ -16,46 +21,59 @@ def faulty_rows_finding(call: Call, faulty: MarkedRows) -> Finding | None:
     if not faulty.total:
         return None
     batch, head, row = faulty.first_place()
-    cause, key = _cause(call.block(slice(row, row + 1)), batch, head)
+    cause, key = _cause(_alone(call, batch, head, row))
     message = f"weights or output are broken in {counted(faulty.total, 'query row')}; in the first, {cause}"
     place = place_in_call(call.inputs.index, None, batch, head, row, key)
     hint = "The row cannot be used; the finding on the inputs, where there is one, says where it began."
     return NONFINITE_RESULT.finding(message, place, faulty.total, hint)
 
 
-def _cause(block: Block, batch: int, head: int) -> tuple[str, int | None]:
-    """What made the one row of ``block`` go wrong, in the order of the steps, and the key concerned."""
-    sinks = block.call.inputs.rules.sinks
-    if bool(block.steps.lse[batch, head, 0] == -torch.inf):
+@dataclass(frozen=True)
+class _Row:
+    """One query row of one head, all steps computed, every axis but the keys' of size 1."""
+
+    inputs: AttentionInputs
+    steps: textbook.Steps
+
+
+def _alone(call: Call, batch: int, head: int, row: int) -> _Row:
+    picked = select(call.inputs, Selection((batch,), (head,), (row,)))
+    inputs = picked.to(call.device, call.dtype)
+    return _Row(inputs, textbook.attend(inputs))
+
+
+def _cause(row: _Row) -> tuple[str, int | None]:
+    """What made the row go wrong, in the order of the steps, and the key concerned."""
+    sinks = row.inputs.rules.sinks
+    if bool((row.steps.lse == -torch.inf).all()):
         return "every visible logit overflows to −∞, so that no key gets any weight", None
-    key = _first_key(_above(block.steps.masked[batch, head, 0]))
+    key = _first_key(_above(row.steps.masked[0, 0, 0]))
     if key is not None:
-        return _cause_of_logit(block, batch, head, key)
-    if sinks is not None and bool(_above(sinks[head])):
-        return f"the head's sink is {_kind(sinks[head])}", None
-    return _cause_in_output(block, batch, head)
+        return _cause_of_logit(row, key)
+    if sinks is not None and bool(_above(sinks).any()):
+        return f"the head's sink is {_kind(sinks)}", None
+    return _cause_in_output(row)
 
 
-def _cause_of_logit(block: Block, batch: int, head: int, key: int) -> tuple[str, int | None]:
+def _cause_of_logit(row: _Row, key: int) -> tuple[str, int | None]:
     """What made the logit of ``key`` NaN or +∞."""
-    inputs, steps = block.call.inputs, block.steps
-    q, k = inputs.q[batch, head, block.rows.start], inputs.k[batch, head, key]
+    steps, q, k = row.steps, row.inputs.q[0, 0, 0], row.inputs.k[0, 0, key]
     if not bool(q.isfinite().all()):
         return f"q holds {_kind(q)} at this query", None
     if not bool(k.isfinite().all()):
         return f"k holds {_kind(k)} at key {key}, which this query may attend to", key
     for name, logits in (("q·kᵀ", steps.scores), ("the scaled logit", steps.scaled)):
-        logit = logits[batch, head, 0, key]
+        logit = logits[0, 0, 0, key]
         if bool(_above(logit)):
             return f"{name} of key {key} overflows to {_kind(logit)}", key
-    return f"the bias makes the logit of key {key} {_kind(steps.biased[batch, head, 0, key])}", key
+    return f"the bias makes the logit of key {key} {_kind(steps.biased[0, 0, 0, key])}", key
 
 
-def _cause_in_output(block: Block, batch: int, head: int) -> tuple[str, int | None]:
+def _cause_in_output(row: _Row) -> tuple[str, int | None]:
     """The cause where the weights are finite and the output is not."""
-    v, keep = block.call.inputs.v[batch, head], block.steps.keep  # (Sk, Dv)
+    v, keep = row.inputs.v[0, 0], row.steps.keep  # (Sk, Dv)
     broken = ~v.isfinite().all(dim=-1)
-    visible = broken if keep is None else broken & keep.expand_as(block.weights)[batch, head, 0]
+    visible = broken if keep is None else broken & keep.expand_as(row.steps.weights)[0, 0, 0]
     key = _first_key(visible)
     if key is not None:
         return f"v holds {_kind(v[key])} at key {key}, which this query may attend to", key

@@ -1,4 +1,4 @@
-"""What a metric is: one frozen object with its definition and a function on a block of query rows."""
+"""What a metric is: one frozen object with its definition and a function on query rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.call import Call
+from attn_cli.inspection.rows import Rows
 
 OURS = "attn"
 
@@ -30,7 +31,7 @@ class Metric:
         unit: ``"share"`` is a number from 0 to 1; ``"ratio"`` has no unit.
         definition: one exact sentence. A is the weights on keys without the sink's column, pᵢ query i's aligned place.
         source: where the definition was published, or ``"attn"`` where it is ours.
-        rows: from a block of r query rows, the values ``(B, Hq, r)`` and the base, which broadcasts to them. A base
+        rows: from r query rows, the values ``(b, h, r)`` and the base, which broadcasts to them. A base
             of False or 0 leaves the row out.
         reduction: ``"mean"`` is Σ values / Σ base over the rows that count, ``"max"`` and ``"sum"`` are over them.
         applies: whether the metric can be formed for a call at all.
@@ -41,7 +42,7 @@ class Metric:
     unit: str
     definition: str
     source: str
-    rows: Callable[[Block], tuple[Tensor, Tensor]]
+    rows: Callable[[Rows], tuple[Tensor, Tensor]]
     reduction: Literal["mean", "max", "sum"] = "mean"
     applies: Callable[[Call], bool] = _always
     finish: Callable[[Tensor], Tensor] = _unchanged

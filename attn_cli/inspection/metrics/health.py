@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block
 from attn_cli.inspection.metrics.base import OURS, Metric
+from attn_cli.inspection.rows import Rows
 
 
-def _fully_masked(block: Block) -> tuple[Tensor, Tensor]:
-    return (~block.has_visible).expand(block.faulty.shape), torch.ones_like(block.has_visible)
+def _fully_masked(rows: Rows) -> tuple[Tensor, Tensor]:
+    return (~rows.has_visible).expand(rows.faulty.shape), torch.ones_like(rows.has_visible)
 
 
-def _nonfinite(block: Block) -> tuple[Tensor, Tensor]:
-    return block.faulty, torch.ones_like(block.has_visible)
+def _nonfinite(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.faulty, torch.ones_like(rows.has_visible)
 
 
 HEALTH = (

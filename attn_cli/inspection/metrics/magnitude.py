@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.metrics.base import Metric, has_every_head, over_layer_mean
+from attn_cli.inspection.rows import Rows
 
 INACTIVE_HEADS = "Sandoval-Segura et al. 2025, arXiv 2504.03889"
 
 
-def _max_logit(block: Block) -> tuple[Tensor, Tensor]:
-    capped = block.steps.capped
-    shown = capped if block.keep is None else capped.masked_fill(~block.keep, -torch.inf)
-    return shown.amax(dim=-1), block.has_visible
+def _max_logit(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.max_logit, rows.has_visible
 
 
-def _output_norm(block: Block) -> tuple[Tensor, Tensor]:
-    return block.output_norm, block.has_visible
+def _output_norm(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.output_norm, rows.has_visible
 
 
-def _projected_norm(block: Block) -> tuple[Tensor, Tensor]:
-    projections = block.call.projections
-    assert projections is not None  # the metric applies only where the output projection is known
-    projected = block.steps.output @ projections.mT  # (B, Hq, r, min(E, Dv))
-    return torch.linalg.vector_norm(projected, dim=-1), block.has_visible
+def _projected_norm(rows: Rows) -> tuple[Tensor, Tensor]:
+    assert rows.values.projected_norm is not None  # the metric applies only where the output projection is known
+    return rows.values.projected_norm, rows.has_visible
 
 
 def _has_projection(call: Call) -> bool:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block
 from attn_cli.inspection.metrics.base import OURS, Metric
+from attn_cli.inspection.rows import Rows
 
 CLARK_VOITA = "Clark et al. 2019, arXiv 1906.04341; Voita et al. 2019, arXiv 1905.09418"
 
 
-def _distance(block: Block) -> Tensor:
-    return torch.einsum("bhrk,rk->bhr", block.weights, block.distances)
+def _attention_distance(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.distance, rows.has_visible
 
 
-def _attention_distance(block: Block) -> tuple[Tensor, Tensor]:
-    return _distance(block), block.has_visible
-
-
-def _distance_ratio(block: Block) -> tuple[Tensor, Tensor]:
+def _distance_ratio(rows: Rows) -> tuple[Tensor, Tensor]:
     """The base is the distance of uniform attention: the mean of abs(pᵢ − j) over the visible keys."""
-    distances = block.distances if block.keep is None else block.distances * block.keep
-    return _distance(block), distances.sum(dim=-1).expand_as(block.visible) * block.uniform
+    return rows.values.distance, rows.uniform_distance
 
 
 def _offset_score(offset: int, name: str, key: str) -> Metric:
     """The mean weight on the key at pᵢ + ``offset``."""
 
-    def rows(block: Block) -> tuple[Tensor, Tensor]:
-        keys = block.places + offset
-        return block.weight_on(keys), block.exists(keys)
+    def score(rows: Rows) -> tuple[Tensor, Tensor]:
+        return rows.weight_at(offset), rows.exists(rows.places + offset)
 
     place = "pᵢ" if offset == 0 else f"pᵢ {'+' if offset > 0 else '−'} {abs(offset)}"
     return Metric(
@@ -38,16 +31,15 @@ def _offset_score(offset: int, name: str, key: str) -> Metric:
         unit="share",
         definition=f"Mean weight on {key}, j = {place}, over the query rows i that have a visible key and 0 ≤ j < Sk.",
         source=CLARK_VOITA,
-        rows=rows,
+        rows=score,
     )
 
 
 def _offset_above_uniform(offset: int, name: str, key: str) -> Metric:
     """The same beyond what uniform attention would put there."""
 
-    def rows(block: Block) -> tuple[Tensor, Tensor]:
-        keys = block.places + offset
-        return block.weight_on(keys) - block.uniform, (1 - block.uniform) * block.sees(keys)
+    def excess(rows: Rows) -> tuple[Tensor, Tensor]:
+        return rows.weight_at(offset) - rows.uniform, (1 - rows.uniform) * rows.sees(rows.places + offset)
 
     return Metric(
         name=name,
@@ -57,7 +49,7 @@ def _offset_above_uniform(offset: int, name: str, key: str) -> Metric:
             "visible keys: 0 is uniform attention, 1 is all weight on j."
         ),
         source=OURS,
-        rows=rows,
+        rows=excess,
     )
 
 

@@ -5,38 +5,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.metrics.base import OURS, Metric
+from attn_cli.inspection.rows import Rows
 
 
-def _sees_first(block: Block) -> Tensor:
-    return block.sees(torch.zeros_like(block.places))
+def _sees_first(rows: Rows) -> Tensor:
+    return rows.sees(torch.zeros_like(rows.places))
 
 
-def _sink_score(block: Block) -> tuple[Tensor, Tensor]:
-    return block.weights[..., 0], _sees_first(block)
+def _sink_score(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.first_keys[..., 0], _sees_first(rows)
 
 
-def _sink_above_uniform(block: Block) -> tuple[Tensor, Tensor]:
-    return block.weights[..., 0] - block.uniform, (1 - block.uniform) * _sees_first(block)
+def _sink_above_uniform(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.first_keys[..., 0] - rows.uniform, (1 - rows.uniform) * _sees_first(rows)
 
 
-def _first4_mass(block: Block) -> tuple[Tensor, Tensor]:
-    return block.weights[..., :4].sum(dim=-1), block.has_visible
+def _first4_mass(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.first_keys.sum(dim=-1), rows.has_visible
 
 
-def _sink_weight(block: Block) -> Tensor:
-    assert block.steps.sink is not None  # the metrics below apply only where there are sinks
-    return block.steps.sink
+def _learned_sink_mass(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.sink, rows.has_visible
 
 
-def _learned_sink_mass(block: Block) -> tuple[Tensor, Tensor]:
-    return _sink_weight(block), block.has_visible
-
-
-def _learned_sink_above_uniform(block: Block) -> tuple[Tensor, Tensor]:
-    uniform = 1 / (block.visible + 1).to(block.weights.dtype)
-    return _sink_weight(block) - uniform, (1 - uniform) * block.has_visible
+def _learned_sink_above_uniform(rows: Rows) -> tuple[Tensor, Tensor]:
+    uniform = 1 / (rows.visible + 1).to(rows.call.dtype)
+    return rows.sink - uniform, (1 - uniform) * rows.has_visible
 
 
 def _has_sinks(call: Call) -> bool:

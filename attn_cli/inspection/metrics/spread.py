@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from attn_cli.inspection.block import Block
 from attn_cli.inspection.metrics.base import OURS, Metric
+from attn_cli.inspection.rows import Rows
 
 
-def _entropy(block: Block) -> tuple[Tensor, Tensor]:
-    return block.entropy, block.has_visible
+def _entropy(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.entropy, rows.has_visible
 
 
-def _entropy_normalized(block: Block) -> tuple[Tensor, Tensor]:
-    most = block.visible.clamp(min=2).to(block.entropy.dtype).log()  # ln nᵢ
-    return block.entropy / most, block.visible > 1
+def _entropy_normalized(rows: Rows) -> tuple[Tensor, Tensor]:
+    most = rows.visible.clamp(min=2).to(rows.values.entropy.dtype).log()  # ln nᵢ
+    return rows.values.entropy / most, rows.visible > 1
 
 
-def _effective_span(block: Block) -> tuple[Tensor, Tensor]:
-    return block.entropy.exp(), block.has_visible
+def _effective_span(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.entropy.exp(), rows.has_visible
 
 
-def _confidence(block: Block) -> tuple[Tensor, Tensor]:
-    return block.peak, block.has_visible
+def _confidence(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.peak, rows.has_visible
 
 
-def _confidence_above_uniform(block: Block) -> tuple[Tensor, Tensor]:
-    return block.peak - block.uniform, (1 - block.uniform) * block.has_visible
+def _confidence_above_uniform(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.values.peak - rows.uniform, (1 - rows.uniform) * rows.has_visible
 
 
 SPREAD = (

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from attn_cli.inspection.block import Block, Call
+from attn_cli.inspection.call import Call
 from attn_cli.inspection.metrics.base import Metric
+from attn_cli.inspection.rows import Rows
 
 OLSSON = "Olsson et al. 2022, arXiv 2209.11895; the key patterns are those of TransformerLens's head detector"
 
 
-def _repeats(block: Block) -> Tensor:
-    """True where key j < pᵢ holds the token of query i, ``(B, r, Sk)``; nowhere for a query outside the keys."""
-    token_ids = block.call.inputs.token_ids
-    assert token_ids is not None  # the metrics apply only where the token ids are known
-    places, num_keys = block.places, token_ids.shape[1]
-    own = token_ids[:, places.clamp(0, num_keys - 1)]  # (B, r)
-    keys = torch.arange(num_keys, device=places.device)
-    earlier = (keys < places[:, None]) & (places < num_keys)[:, None]  # (r, Sk)
-    return (own[..., None] == token_ids[:, None]) & earlier
+def repeated_before(tokens: Tensor, places: Tensor) -> Tensor:
+    """True where a key before pᵢ holds the token of query i, ``(B, Sq)``; False for a query outside the keys.
+
+    Args:
+        tokens: ``(B, Sk)``, numbered from 0.
+        places: ``(Sq,)`` int64.
+    """
+    num_keys = tokens.shape[1]
+    keys = torch.arange(num_keys, device=tokens.device).expand_as(tokens)
+    first = torch.full((len(tokens), int(tokens.max()) + 1), num_keys, device=tokens.device)
+    first.scatter_reduce_(1, tokens.long(), keys, "amin")
+    own = tokens[:, places.clamp(0, num_keys - 1)].long()  # (B, Sq)
+    return (first.gather(1, own) < places) & (places < num_keys)
 
 
-def _weight_on(block: Block, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row's summed weight on the keys of ``wanted`` ``(B, r, Sk)``, over the rows that have one."""
-    batch = block.weights.shape[0]
-    mass = torch.einsum("bhrk,brk->bhr", block.weights, wanted.to(block.weights.dtype).expand(batch, -1, -1))
-    return mass, wanted.any(dim=-1)[:, None] & block.has_visible
+def _repeating(rows: Rows) -> Tensor:
+    """True where a row with a visible key has an earlier key with its token, ``(b, h or 1, r)``."""
+    assert rows.call.tokens is not None  # the metrics apply only where the token ids are known
+    repeated = repeated_before(rows.call.tokens[rows.part.batch], rows.places)  # (b, r)
+    return repeated[:, None] & rows.has_visible
 
 
-def _duplicate(block: Block) -> tuple[Tensor, Tensor]:
-    return _weight_on(block, _repeats(block))
+def _duplicate(rows: Rows) -> tuple[Tensor, Tensor]:
+    assert rows.values.duplicate is not None
+    return rows.values.duplicate, _repeating(rows)
 
 
-def _induction(block: Block) -> tuple[Tensor, Tensor]:
-    return _weight_on(block, F.pad(_repeats(block)[..., :-1], (1, 0)))
+def _induction(rows: Rows) -> tuple[Tensor, Tensor]:
+    assert rows.values.induction is not None
+    return rows.values.induction, _repeating(rows)
 
 
 def _has_tokens(call: Call) -> bool:

@@ -1,0 +1,1 @@
+"""The streamed pass: tiles of query rows × keys with an online softmax, shared out over threads."""

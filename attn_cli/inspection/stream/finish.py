@@ -1,0 +1,89 @@
+"""From the sums of an item's rows to their values, their output and the weights of their cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attn_cli.inspection.areas import Area
+from attn_cli.inspection.call import Call
+from attn_cli.inspection.logits import VISIBLE_ABOVE
+from attn_cli.inspection.rows import RowValues
+from attn_cli.inspection.stream.online import lowest_exponent
+from attn_cli.inspection.stream.sums import RowSums
+
+SMALLEST_REFERENCE = -1e29  # below, a bias of about −1e30 or less decides the row, and the loop has cut it off there
+ENTROPY_AT_LEAST = 0.5  # nats; below, sums whose reference stayed 0 would leave too few digits of the entropy
+
+
+def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Tensor) -> Tensor | None:
+    """Turn the sums of an item's rows into their values.
+
+    Args:
+        call: the call.
+        item: where the rows lie.
+        sums: over all keys; the cells become the logarithms of weights.
+        values: of the rows; filled in, but for what follows from the output.
+        outputs: ``(B, Hq, Sq, Dv)``, where the output goes if it lies on the same device.
+
+    Returns:
+        The output ``(b, h, r, Dv)``; None where these sums do not have the digits for it.
+    """
+    largest = sums.cells.amax(dim=-1)  # (b, h, r)
+    live = largest > VISIBLE_ABOVE
+    z = torch.where(live, sums.sums[0], 1.0)
+    softmax = _with_sinks(call, item, live, torch.where(live, sums.reference, 0.0), z)
+    each = live / softmax.total
+    entropy = (z / softmax.total * softmax.log_total - sums.sums[1] * each).mul_(live)
+    room = outputs[item.place] if outputs.device == sums.output.device else sums.output
+    output = torch.mul(sums.output, each[..., None], out=room)  # (b, h, r, Dv)
+    if not _has_digits(sums, live, entropy, output):
+        return None
+    values.lse.copy_(torch.where(live, sums.reference + z.log(), -torch.inf))
+    values.reference.copy_(softmax.reference)
+    values.total.copy_(softmax.total)
+    values.entropy.copy_(entropy)
+    values.peak.copy_(torch.exp(largest.clamp(min=lowest_exponent(call.dtype))) * each)
+    unbiased = sums.largest if sums.largest.numel() else sums.reference + largest
+    values.max_logit.copy_(torch.where(live, unbiased, -torch.inf))
+    goals = (values.distance, values.duplicate, values.induction)
+    for goal, x in zip(goals, sums.sums[2:], strict=False):
+        if goal is not None:
+            goal.copy_(x * each)
+    sums.cells.sub_(softmax.log_total[..., None])
+    return output
+
+
+@dataclass(frozen=True)
+class _Softmax:
+    """The denominator of a row's weights, ``(b, h, r)`` each.
+
+    Attributes:
+        reference: m.
+        total: T = Σ exp(logit − m), the sink among the logits.
+        log_total: ln T, also where T overflows.
+    """
+
+    reference: Tensor
+    total: Tensor
+    log_total: Tensor
+
+
+def _with_sinks(call: Call, item: Area, live: Tensor, reference: Tensor, z: Tensor) -> _Softmax:
+    """A row without a visible key refers to its sink alone."""
+    if call.inputs.rules.sinks is None:
+        return _Softmax(reference, z, z.log())
+    sinks = call.inputs.rules.sinks[item.heads, None]  # (h, 1)
+    reference = torch.where(live, reference, torch.where(sinks == -torch.inf, 0.0, sinks))
+    sink = torch.where(live, sinks - reference, -torch.inf)
+    return _Softmax(reference, z + torch.exp(sink), torch.logaddexp(z.log(), sink))
+
+
+def _has_digits(sums: RowSums, live: Tensor, entropy: Tensor, output: Tensor) -> bool:
+    if not bool(output.sum().isfinite()):
+        return False
+    if sums.follows:
+        return float(torch.where(live, sums.reference, 0.0).amin()) > SMALLEST_REFERENCE
+    return float(entropy.sum()) >= ENTROPY_AT_LEAST * float(live.sum())
