@@ -17,12 +17,14 @@ from attn_cli.attention.selection import Selection, select, select_batch
 from attn_cli.attention.types import AttentionInputs, ModuleInputs, accumulation_dtype, dtype_name
 from attn_cli.benchmark.timing import time_runs
 from attn_cli.errors import ResourceError, UsageError
+from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.findings import alignment_finding
 from attn_cli.inspection.inspector import inspect
-from attn_cli.inspection.options import InspectOptions
+from attn_cli.inspection.options import InspectOptions, Zoom
 from attn_cli.inspection.types import Finding, Inspection
 from attn_cli.inspection.verification import verification_finding, verify
+from attn_cli.inspection.zoom import zoomed_rows
 from attn_cli.results import CallResult, Outputs, OutputSummary, RunTiming, StepShape
 
 DTYPES = {
@@ -75,6 +77,8 @@ def run_call(
     device = resolve_device(options.device)
     with resource_errors(str(device)), torch.no_grad():
         start = time.perf_counter()
+        if options.inspect.zoom is not None:
+            _check_zoom(call, options.inspect.zoom)
         inputs = place(call, device, options.dtype)
         if options.inspect.weights:
             _check_memory(inputs)
@@ -137,6 +141,22 @@ def _check_memory(inputs: AttentionInputs) -> None:
             "machine's memory",
             "select some with --batch, --head and --query",
         )
+
+
+def _check_zoom(call: LoadedCall, zoom: Zoom) -> None:
+    """Refuse a window that is not in the call, before anything is computed.
+
+    Raises:
+        UsageError: where it reaches beyond the call's query rows or keys, or holds none of the selected rows.
+    """
+    mask, queries = call.inputs.rules.mask, call.selection.queries
+    try:
+        zoom.within(len(mask.places), mask.num_keys)
+        if queries is not None:
+            zoomed_rows(zoom, torch.tensor(queries))
+    except IndexError as error:
+        where = f"{shown(call.prefix)}: " if call.prefix else ""
+        raise UsageError(f"--zoom '{zoom}': {where}{error}") from error
 
 
 def place(call: LoadedCall, device: torch.device, dtype_name: str | None = None) -> AttentionInputs:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from attn_cli.commands import options as opt
-from attn_cli.commands.parsing import Lengths, parse_align, parse_valid_lens, parse_window
+from attn_cli.commands.parsing import Lengths, parse_align, parse_valid_lens, parse_window, parse_zoom
 
 SHAPE = "What to draw"
 
@@ -44,6 +44,7 @@ def demo(
     causal: opt.Causal = None,
     causal_align: opt.CausalAlign = None,
     window: opt.Window = None,
+    zoom: opt.Zoom = None,
     top: opt.Top = 3,
     similarity: opt.Similarity = False,
     device: opt.Device = "auto",
@@ -61,7 +62,7 @@ def demo(
     numbers on every machine.
     """
     lengths: Lengths | Literal["random"] | None = "random" if valid_lens == "random" else parse_valid_lens(valid_lens)
-    align, sides = parse_align(causal_align), parse_window(window)
+    align, sides, window_shown = parse_align(causal_align), parse_window(window), parse_zoom(zoom)
     from attn_cli.commands.drawing import run_drawing
     from attn_cli.commands.running import RunRequest
     from attn_cli.inputs.draws import DrawOptions
@@ -72,5 +73,7 @@ def demo(
         bias=steps if bias is None else bias, valid_lens=lengths, causal=bool(causal), causal_align=align,
         window=sides, dtype=DTYPES[dtype.value],
     )  # fmt: skip
-    request = RunRequest("demo", device, None, backend.value, repeat, top, similarity, weights, json_output, save)
+    request = RunRequest(
+        "demo", device, None, backend.value, repeat, top, similarity, weights, json_output, save, window_shown
+    )
     return run_drawing(drawing, request, with_lesson=steps)

@@ -177,6 +177,15 @@ Head = Annotated[
 Query = Annotated[
     str | None, typer.Option("--query", metavar="LIST", help="Query rows, such as 0,3-5.", rich_help_panel=SELECTING)
 ]
+Zoom = Annotated[
+    str | None,
+    typer.Option(
+        "--zoom",
+        metavar="Q0:Q1,K0:K1",
+        help="The window that pictures show: query rows Q0 to Q1 - 1, keys K0 to K1 - 1; an end may be left out.",
+        rich_help_panel=SELECTING,
+    ),
+]
 Top = Annotated[
     int,
     typer.Option(

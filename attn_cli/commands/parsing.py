@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attn_cli.errors import UsageError
 from attn_cli.inputs.settings import ALIGN, WINDOW
+from attn_cli.inspection.options import Zoom
 
 MOST_DIGITS = 12
 Lengths = tuple[int, ...] | tuple[tuple[int, ...], ...]
@@ -61,6 +62,32 @@ def _length(text: str, number: str) -> int:
             "item) or 1,2,3;2,2,2 (a row of lengths a batch item)"
         )
     return int(number)
+
+
+def parse_zoom(text: str | None) -> Zoom | None:
+    """``"0:50,100:"`` to a window of 50 query rows and all keys from the 100th.
+
+    Raises:
+        UsageError: where it is not a range of query rows and a range of keys, or one of them is empty.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2:
+        found = f"{len(parts)} range{'s' if len(parts) > 1 else ''}"
+        raise UsageError(f"--zoom {text!r}: found {found}; expected query rows and keys, Q0:Q1,K0:K1")
+    (first_query, query_stop), (first_key, key_stop) = (_range(text, part) for part in parts)
+    return Zoom(first_query, query_stop, first_key, key_stop)
+
+
+def _range(text: str, part: str) -> tuple[int, int | None]:
+    """``"3:7"`` to (3, 7), ``":"`` to (0, None)."""
+    first, colon, stop = (side.strip() for side in part.partition(":"))
+    if not colon or not all(side == "" or _is_number(side) for side in (first, stop)):
+        raise UsageError(f"--zoom {text!r}: found {part!r}; expected a range such as 0:50, 100: or :50")
+    if stop and int(stop) <= int(first or 0):
+        raise UsageError(f"--zoom {text!r}: found {part!r}, which is empty; expected a stop above the start")
+    return int(first or 0), int(stop) if stop else None
 
 
 def parse_window(text: str | None) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attn_cli.commands import options as opt
-from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
+from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window, parse_zoom
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.paths import check_readable
 from attn_cli.inputs.settings import check_flags
@@ -31,6 +31,7 @@ def run(
     batch: opt.Batch = None,
     head: opt.Head = None,
     query: opt.Query = None,
+    zoom: opt.Zoom = None,
     top: opt.Top = 3,
     similarity: opt.Similarity = False,
     device: opt.Device = "auto",
@@ -54,13 +55,15 @@ def run(
         scale=scale, softcap=softcap, mask_value=mask_value, batch=parse_selection("--batch", batch),
         heads=parse_selection("--head", head), queries=parse_selection("--query", query),
     )  # fmt: skip
+    window_shown = parse_zoom(zoom)
     check_flags(read)
     check_files(read)
     from attn_cli.commands.running import RunRequest, run_file
 
     request = RunRequest(
-        "run", device, dtype and dtype.value, backend.value, repeat, top, similarity, weights, json_output, save
-    )
+        "run", device, dtype and dtype.value, backend.value, repeat, top, similarity, weights, json_output, save,
+        window_shown,
+    )  # fmt: skip
     return run_file(read, request)
 
 

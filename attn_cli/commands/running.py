@@ -11,7 +11,7 @@ from attn_cli.attention.types import ModuleInputs
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.inspection.options import InspectOptions
+from attn_cli.inspection.options import InspectOptions, Zoom
 from attn_cli.pipeline import RunOptions, run_call
 from attn_cli.reporters.json_report import run_document, write_document
 from attn_cli.reporters.progress import progress_bar
@@ -37,6 +37,7 @@ class RunRequest:
     weights: bool
     json_output: bool
     save: str | None
+    zoom: Zoom | None = None
 
 
 def run_file(read: ReadOptions, request: RunRequest) -> int:
@@ -64,9 +65,10 @@ def run_one(call: LoadedCall, request: RunRequest, load_ms: float, progress: Pro
     """Run one call; its pictures are sized for the terminal where they will be shown."""
     rows, columns = (64, 64)
     if is_alone and not request.json_output:
-        rows, columns = picture_limits(make_console().width, _shown_heads(call))
+        last = None if request.zoom is None else _last_query(call, request.zoom)
+        rows, columns = picture_limits(make_console().width, _shown_heads(call), last)
     shows_weights = request.weights and (request.json_output or request.save is not None)
-    inspect = InspectOptions(request.top, shows_weights, request.similarity, rows, columns)
+    inspect = InspectOptions(request.top, shows_weights, request.similarity, rows, columns, zoom=request.zoom)
     keep = request.save is not None
     options = RunOptions(request.device, request.dtype, request.backend, request.repeat, inspect, keep)
     return run_call(call, options, load_ms, progress)
@@ -76,6 +78,11 @@ def _shown_heads(call: LoadedCall) -> int:
     if call.selection.heads is not None:
         return len(call.selection.heads)
     return call.inputs.num_heads if isinstance(call.inputs, ModuleInputs) else call.inputs.q.shape[1]
+
+
+def _last_query(call: LoadedCall, zoom: Zoom) -> int:
+    total = len(call.inputs.rules.mask.places)
+    return (total if zoom.query_stop is None else zoom.query_stop) - 1
 
 
 def report(result: RunResult, request: RunRequest) -> int:

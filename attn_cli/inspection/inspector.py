@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import torch
 
@@ -21,7 +22,8 @@ from attn_cli.inspection.stream.spans import Spans
 from attn_cli.inspection.stream.threads import Crew, one_thread_each
 from attn_cli.inspection.stream.worker import Kept, Piece, Results, Worker, choose_functions
 from attn_cli.inspection.top import TopBuilder
-from attn_cli.inspection.types import Finding, Inspection
+from attn_cli.inspection.types import Finding, Inspection, Pictures
+from attn_cli.inspection.zoom import ZoomedPictures
 
 DEFAULT_OPTIONS = InspectOptions()
 Progress = Callable[[int, int], None]
@@ -42,11 +44,27 @@ def inspect(
 
     Returns:
         What every head did, all tensors on the CPU.
+
+    Raises:
+        IndexError: where ``options.zoom`` reaches beyond the call, or shows none of the inspected rows.
     """
     with torch.no_grad():
         walk = _Walk(inputs, options)
         walk.run(progress)
         return walk.result()
+
+
+class _Meter:
+    """Adds up what is done and tells it."""
+
+    def __init__(self, progress: Progress | None, todo: int) -> None:
+        self._progress, self._todo, self._done = progress, todo, 0
+
+    def add(self, work: int) -> None:
+        """So many scores more are done."""
+        self._done += work
+        if self._progress is not None:
+            self._progress(self._done, self._todo)
 
 
 class _Walk:
@@ -61,29 +79,28 @@ class _Walk:
         self.plan = make_plan(self.call, options, pictures.key_pool)
         self.spans = Spans.of(self.call.inputs.rules.mask)
         self.faulty = RowMarks(self.call)
+        self.zoom = None if options.zoom is None else ZoomedPictures(self.call, options.zoom, options)
+        self.zoomed: Pictures | None = None
 
     def run(self, progress: Progress | None) -> None:
         """Compute all parts."""
         threads = torch.get_num_threads() if self.call.device.type == "cpu" else 1
         parts = list(self.plan.parts(self.call))
-        todo, done = sum(self.spans.work(part) for part in parts), 0
+        todo = sum(self.spans.work(part) for part in parts)
+        meter = _Meter(progress, todo if self.zoom is None else todo + self.zoom.work)
         functions = choose_functions(self.call, todo)
         crew = Crew(threads, lambda: Worker(self.call, self.spans, self.plan, functions, self.results).run)
 
         def tell(piece: Piece) -> None:
-            nonlocal done
-            done += self.spans.work(piece.item)
-            if progress is not None:
-                progress(done, todo)
+            meter.add(self.spans.work(piece.item))
 
-        try:
+        with one_thread_each(), closing(crew):  # a thread that starts late sets the number too: it comes back last
             for part in parts:
                 values = RowValues.empty(self.call, part)
-                with one_thread_each():
-                    crew.run([Piece(item, part, values) for item in self.plan.items(self.spans, part)], tell)
-                    self._add(Rows(self.call, part, values))
-        finally:
-            crew.close()
+                crew.run([Piece(item, part, values) for item in self.plan.items(self.spans, part)], tell)
+                self._add(Rows(self.call, part, values))
+        if self.zoom is not None:
+            self.zoomed = self.zoom.result(self.results.kept.reference, self.results.kept.total, meter.add)
 
     def _add(self, rows: Rows) -> None:
         """Take in a part's rows."""
@@ -104,7 +121,7 @@ class _Walk:
             index=call.inputs.index,
             metrics=metrics,
             labels=label_heads(metrics),
-            pictures=self.results.pictures.result(),
+            pictures=self.zoomed or self.results.pictures.result(),
             top=self.results.top.result(kept.reference, kept.total, kept.weights),
             output=kept.output,
             lse=kept.lse,

@@ -6,6 +6,45 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Zoom:
+    """A window of the weights, in numbers of the whole call.
+
+    Attributes:
+        first_query, query_stop: query rows first_query ≤ i < query_stop; a stop of None is the end.
+        first_key, key_stop: keys first_key ≤ j < key_stop, likewise.
+    """
+
+    first_query: int = 0
+    query_stop: int | None = None
+    first_key: int = 0
+    key_stop: int | None = None
+
+    def __str__(self) -> str:
+        """``"0:50,100:"``."""
+        return f"{_range(self.first_query, self.query_stop)},{_range(self.first_key, self.key_stop)}"
+
+    def within(self, queries: int, keys: int) -> Zoom:
+        """The same window with both stops, in a call of so many query rows and keys.
+
+        Raises:
+            IndexError: where it is empty or reaches beyond them.
+        """
+        query_stop = queries if self.query_stop is None else self.query_stop
+        key_stop = keys if self.key_stop is None else self.key_stop
+        for what, first, stop, given, size in (
+            ("query rows", self.first_query, query_stop, self.query_stop, queries),
+            ("keys", self.first_key, key_stop, self.key_stop, keys),
+        ):
+            if not 0 <= first < stop <= size:
+                raise IndexError(f"found {what} {_range(first, given)}; expected a range within 0:{size}")
+        return Zoom(self.first_query, query_stop, self.first_key, key_stop)
+
+
+def _range(first: int, stop: int | None) -> str:
+    return f"{first}:{'' if stop is None else stop}"
+
+
+@dataclass(frozen=True)
 class InspectOptions:
     """What to measure besides the metrics, and how finely.
 
@@ -17,6 +56,7 @@ class InspectOptions:
         block_rows: query rows of a tile; None chooses what the device computes best. It changes no result but for
             rounding.
         block_keys: keys of a tile, in the same way.
+        zoom: the window that the pictures show; None shows everything. It changes the pictures alone.
     """
 
     top: int = 3
@@ -26,3 +66,4 @@ class InspectOptions:
     picture_columns: int = 64
     block_rows: int | None = None
     block_keys: int | None = None
+    zoom: Zoom | None = None

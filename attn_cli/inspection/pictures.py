@@ -91,6 +91,7 @@ class PictureBuilder:
             sink=None if self._sink is None else _weights(self._sink),
             query_pool=self.query_pool,
             key_pool=self.key_pool,
+            first_query=int(self._call.inputs.index.queries[0]),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from attn_cli.attention.types import CallIndex
+from attn_cli.inspection.options import Zoom
 
 Severity = Literal["error", "warning", "info"]
 
@@ -50,13 +51,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Every head's weights, max-pooled where they do not fit.
+    """Every head's weights or a window of them, max-pooled where they do not fit.
 
     Attributes:
         weights: ``(B, Hq, R, C)`` float32 on the CPU: the largest weight of each cell; NaN where any is NaN.
         visible: bool, ``(B or 1, Hq or 1, R, C)``: True where the cell has at least one visible key.
         sink: ``(B, Hq, R)`` float32, the sink's largest weight of each row of cells, or None.
         query_pool, key_pool: query rows and keys that one cell stands for; the last cell may hold fewer.
+        first_query, first_key: what the first row and the first column of cells begin with, in numbers of the whole
+            call.
+        zoom: the window that is shown, with both stops; None where all that was inspected is shown.
+        queries: ``(n,)`` int64 on the CPU, the number in the whole call of each query row that is shown; None where
+            those are all rows of the inspection.
     """
 
     weights: Tensor
@@ -64,6 +70,10 @@ class Pictures:
     sink: Tensor | None
     query_pool: int
     key_pool: int
+    first_query: int = 0
+    first_key: int = 0
+    zoom: Zoom | None = None
+    queries: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def run_data(result: RunResult) -> Entry:
         values = _asked_for(result, name)
         if values is not None:
             data[name] = values
+    if all(call.inspection.pictures.zoom is not None for call in result.calls):
+        data["zoom"] = _of_each(result, [_zoom(call) for call in result.calls])
     return data
 
 
@@ -194,9 +196,34 @@ def _asked_for(result: RunResult, name: str) -> Any:
     tensors = [getattr(call.inspection, name) for call in result.calls]
     if any(tensor is None for tensor in tensors):
         return None
-    if len(tensors) == 1:
-        return tensors[0].tolist()
+    return _of_each(result, [tensor.tolist() for tensor in tensors])
+
+
+def _of_each(result: RunResult, values: list[Any]) -> Any:
+    """What a single call has; with several calls a list of what each has."""
+    if len(values) == 1:
+        return values[0]
     return [
-        {"layer": call.call.layer, "prefix": call.call.prefix, "values": tensor.tolist()}
-        for call, tensor in zip(result.calls, tensors, strict=True)
+        {"layer": call.call.layer, "prefix": call.call.prefix, "values": own}
+        for call, own in zip(result.calls, values, strict=True)
     ]
+
+
+def _zoom(call: CallResult) -> Entry:
+    """The window that was asked for: its weights, and where each row and column of them lies in the whole call."""
+    pictures = call.inspection.pictures
+    zoom, queries, columns = pictures.zoom, pictures.queries, pictures.weights.shape[3]
+    assert zoom is not None  # called only where there is one, and then its rows are named
+    assert queries is not None
+    return {
+        "first_query": zoom.first_query,
+        "query_stop": zoom.query_stop,
+        "first_key": zoom.first_key,
+        "key_stop": zoom.key_stop,
+        "query_pool": pictures.query_pool,
+        "key_pool": pictures.key_pool,
+        "queries": queries[:: pictures.query_pool].tolist(),
+        "keys": [pictures.first_key + column * pictures.key_pool for column in range(columns)],
+        "weights": pictures.weights.tolist(),
+        "sink_weights": None if pictures.sink is None else pictures.sink.tolist(),
+    }

@@ -98,6 +98,7 @@ def _definitions() -> dict[str, Schema]:
         "head": _head(),
         "layer": _layer(),
         "output": _output(),
+        "zoom": _zoom(),
     }
 
 
@@ -138,6 +139,9 @@ def _data() -> Schema:
             "weights": _asked_for("--weights", "(B, Hq, Sq, Sk)", depth=4),
             "sink_weights": _asked_for("--weights, where there are learned sinks", "(B, Hq, Sq)", depth=3),
             "similarity": _asked_for("--similarity", "(B, Hq, Hq)", depth=3),
+            "zoom": _of_each(
+                _ref("zoom"), "With --zoom: the window's weights for one call, a list of such for several."
+            ),
         },
     )
 
@@ -199,11 +203,38 @@ def _output() -> Schema:
 
 def _asked_for(option: str, shape: str, depth: int) -> Schema:
     """Nested lists for one call; a list with one entry a call for several."""
+    return _of_each(_nested(depth), f"With {option}: {shape} for one call, a list of such for several.")
+
+
+def _of_each(values: Schema, description: str) -> Schema:
+    several = _list(_object(layer=_COUNT_OR_NULL, prefix=_TEXT, values=values))
+    return _said({"anyOf": [values, several]}, description)
+
+
+def _nested(depth: int) -> Schema:
+    """Lists in lists, so many deep, of numbers."""
     values: Schema = _NUMBER_OR_NULL
     for _ in range(depth):
         values = _list(values)
-    several = _list(_object(layer=_COUNT_OR_NULL, prefix=_TEXT, values=values))
-    return _said({"anyOf": [values, several]}, f"With {option}: {shape} for one call, a list of such for several.")
+    return values
+
+
+def _zoom() -> Schema:
+    pools = "Query rows and keys that one cell stands for; its weight is the largest of them."
+    begins = "What each row and each column of cells begins with, in numbers of the whole call."
+    size = {"type": "integer", "minimum": 1}
+    return _object(
+        first_query=_COUNT,
+        query_stop=size,
+        first_key=_COUNT,
+        key_stop=size,
+        query_pool=_said(size, pools),
+        key_pool=_said(size, pools),
+        queries=_said(_SHAPE, begins),
+        keys=_said(_SHAPE, begins),
+        weights=_said(_nested(depth=4), "(B, Hq, rows, columns); a hidden key has weight 0."),
+        sink_weights=_said(_or_null(_nested(depth=3)), "(B, Hq, rows); null where there are no learned sinks."),
+    )
 
 
 def _object(optional: dict[str, Schema] | None = None, **required: Schema) -> Schema:

@@ -29,6 +29,8 @@ sys.stderr.write(f"imported: {{heavy}}, exit code: {{code}}\\n")
         (["run", "missing.safetensors", "--json"], 2),
         (["run", "--no-such-option"], 2),
         (["run", "README.md", "--window", "x"], 2),
+        (["run", "README.md", "--zoom", "x"], 2),
+        (["demo", "--zoom", "5:5,:"], 2),
         (["demo", "--heads", "x"], 2),
     ],
 )

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
+from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window, parse_zoom
 from attn_cli.errors import UsageError
+from attn_cli.inspection.options import Zoom
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=20))
@@ -64,3 +65,47 @@ def test_alignments():
     ]  # fmt: skip
     with pytest.raises(UsageError, match="--causal-align"):
         parse_align("left")
+
+
+@pytest.mark.parametrize(
+    ("text", "zoom"),
+    [
+        ("0:50,100:150", Zoom(0, 50, 100, 150)),
+        (":100,50:", Zoom(0, 100, 50, None)),
+        (":,:", Zoom()),
+        (" 3 : 4 ,\t7 : 9 ", Zoom(3, 4, 7, 9)),
+        (None, None),
+    ],
+)
+def test_zooms(text, zoom):
+    assert parse_zoom(text) == zoom
+
+
+@given(st.builds(Zoom, st.integers(0, 9), st.none() | st.integers(10, 99), st.integers(0, 9), st.integers(10, 99)))
+def test_a_zoom_is_written_as_it_is_read(zoom):
+    assert parse_zoom(str(zoom)) == zoom
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "1 range"),
+        ("0:50", "1 range"),
+        ("0:5,0:5,0:5", "3 ranges"),
+        ("0:5,7", "'7'"),
+        ("0-5,0:5", "'0-5'"),
+        ("-1:5,0:5", "'-1:5'"),
+        ("0:5,1:2:3", "'1:2:3'"),
+        ("0:1.5,:", "'0:1.5'"),
+        ("٣:٤,:", "'٣:٤'"),
+        (f"{'9' * 5000}:,:", "'999"),
+        ("5:5,:", "'5:5', which is empty"),
+        (":,6:5", "'6:5', which is empty"),
+        (":0,:", "':0', which is empty"),
+    ],
+)
+def test_what_is_no_zoom_is_refused(text, found):
+    with pytest.raises(UsageError, match="--zoom") as refused:
+        parse_zoom(text)
+    assert f"found {found}" in refused.value.message
+    assert "expected" in refused.value.message

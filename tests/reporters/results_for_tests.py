@@ -12,6 +12,7 @@ from attn_cli.attention.masks import aligned_places
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import CallIndex
 from attn_cli.inputs.types import CallRecord, Convention, TensorInfo
+from attn_cli.inspection.options import Zoom
 from attn_cli.inspection.types import Finding, Inspection, Pictures, Place, TopPairs, Verification
 from attn_cli.results import CallResult, Lesson, LessonStep, Outputs, OutputSummary, RunResult, RunTiming, StepShape
 
@@ -63,6 +64,7 @@ class Case:
     unused: tuple[TensorInfo, ...] = ()
     conventions: tuple[Convention, ...] = (Convention("scale", "0.7071 = 1/√2", "default"),)
     verification: Verification | None = None
+    zoom: Zoom | None = None
 
 
 def make_result(*cases: Case, command: str = "run") -> RunResult:
@@ -212,13 +214,19 @@ def _metrics(case: Case) -> dict[str, Tensor]:
 
 def _pictures(case: Case, weights: Tensor, sink: Tensor | None) -> Pictures:
     rows, columns = case.pool
+    zoom = (case.zoom or Zoom()).within(case.queries, case.keys)
+    queries, keys = slice(zoom.first_query, zoom.query_stop), slice(zoom.first_key, zoom.key_stop)
     visible = _visible(case)
     return Pictures(
-        weights=_pooled(weights, rows, columns).float(),
-        visible=_pooled(visible.double(), rows, columns) > 0,
-        sink=None if sink is None else _pooled(sink[..., None], rows, 1)[..., 0].float(),
+        weights=_pooled(weights[:, :, queries, keys], rows, columns).float(),
+        visible=_pooled(visible[:, :, queries, keys].double(), rows, columns) > 0,
+        sink=None if sink is None else _pooled(sink[:, :, queries, None], rows, 1)[..., 0].float(),
         query_pool=rows,
         key_pool=columns,
+        first_query=zoom.first_query,
+        first_key=zoom.first_key,
+        zoom=None if case.zoom is None else zoom,
+        queries=torch.arange(case.queries)[queries],
     )
 
 

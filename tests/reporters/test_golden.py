@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from attn_cli.inputs.types import Convention, TensorInfo
+from attn_cli.inspection.options import Zoom
 from attn_cli.inspection.types import Finding, Place, Verification
 from attn_cli.reporters.terminal import render_lesson, render_run
 from tests.reporters.consoles import printed
@@ -79,7 +80,10 @@ LAYERS = make_result(
         for layer in range(6)
     )
 )
-RUNS = {"numbers": NUMBERS, "tokens": TOKEN_RUN, "pooled": POOLED, "broken": BROKEN, "layers": LAYERS}
+ZOOMED = make_result(
+    Case(heads=3, queries=120, keys=120, causal=True, has_sinks=True, broken_head=1, zoom=Zoom(100, 106, 97, 105))
+)
+RUNS = {"zoomed": ZOOMED, "numbers": NUMBERS, "tokens": TOKEN_RUN, "pooled": POOLED, "broken": BROKEN, "layers": LAYERS}
 
 
 def _render(name: str, console: Console) -> None:

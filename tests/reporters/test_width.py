@@ -9,6 +9,7 @@ from rich.console import Console
 
 from attn_cli.attention.selection import Selection
 from attn_cli.inputs.types import Convention, TensorInfo
+from attn_cli.inspection.options import Zoom
 from attn_cli.inspection.types import Finding, Place
 from attn_cli.reporters.terminal import render_lesson, render_run
 from attn_cli.results import Lesson, RunResult
@@ -57,6 +58,7 @@ def results(draw: st.DrawFn) -> RunResult:
         findings=(finding,),
         conventions=(Convention(draw(TEXT), draw(TEXT), draw(TEXT)),),
         unused=(TensorInfo(draw(TEXT), (2, 3), "float32"),),
+        zoom=draw(st.sampled_from([None, Zoom(pool[0], None, 0, pool[1])])),
         selection=draw(st.sampled_from([Selection(), Selection(heads=tuple(range(7, 7 + heads)))])),
     )
     return make_result(*([case] * draw(st.sampled_from([1, 1, 1, 3]))))

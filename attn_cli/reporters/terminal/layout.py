@@ -21,20 +21,22 @@ _MOST_LINES_OF_FEW = 100
 _WIDEST_NUMBER = 8
 
 
-def picture_limits(width: int, heads: int) -> tuple[int, int]:
+def picture_limits(width: int, heads: int, last_query: int | None = None) -> tuple[int, int]:
     """How many (rows, columns) of cells a head's picture may have, so that several heads stand side by side.
 
     Args:
         width: columns of the terminal.
         heads: how many are shown; one alone gets most of the width.
+        last_query: the largest number of a row where numbers are written in full, as in a zoom.
     """
     width, heads = max(width, MIN_WIDTH), max(heads, 1)
+    label = _LABEL if last_query is None else max(_LABEL, len(str(last_query)) + 1)
     if heads == 1:
-        columns = width - _LABEL - SINK_WIDTH
+        columns = width - label - SINK_WIDTH
     else:
         wanted = _WIDTH_OF_FEW if heads <= _FEW_HEADS else _WIDTH_OF_MANY
         across = balanced(heads, max(1, (width + GAP) // (wanted + GAP)))
-        columns = (width + GAP) // across - GAP - _LABEL
+        columns = (width + GAP) // across - GAP - label
     return min(columns, _MOST_ROWS), columns
 
 

@@ -48,8 +48,9 @@ def print_overview(canvas: Canvas, result: RunResult) -> None:
     canvas.line()
     opened = _worth_opening(result)
     option = canvas.text(how_to_open(opened, result), "bold")
+    pictures = "pictures" if opened.inspection.pictures.zoom is None else "pictures of the zoom"
     canvas.paragraph(
-        canvas.join([option, f"shows every head of {call_name(opened, result)}, with pictures and metrics."])
+        canvas.join([option, f"shows every head of {call_name(opened, result)}, with {pictures} and metrics."])
     )
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from rich.text import Text
 
 from attn_cli.reporters.terminal.canvas import Canvas, padded
+from attn_cli.reporters.terminal.captions import pictured_queries, print_captions
 from attn_cli.reporters.terminal.cells import Layout, Picture, draw, legend
 from attn_cli.reporters.terminal.labels import Names
 from attn_cli.reporters.terminal.layout import GAP, Space, balanced, choose_layout
 from attn_cli.reporters.terminal.palette import LABEL_STYLES
-from attn_cli.reporters.terminal.text import compact, ranges
+from attn_cli.reporters.terminal.text import compact
 from attn_cli.results import CallResult
 
 MOST_PICTURES = 32
@@ -24,7 +25,7 @@ def print_pictures(canvas: Canvas, result: CallResult) -> None:
     space = _space(canvas, result, names)
     layout = choose_layout(canvas, space)
     canvas.heading("Heads", "rows are queries, columns are keys")
-    _print_captions(canvas, result)
+    print_captions(canvas, result, pictured_batches(result))
     for batch in pictured_batches(result):
         if index.total_batch > 1:
             canvas.line(canvas.text(f"batch {index.batch[batch]}", "bold dim"))
@@ -43,18 +44,6 @@ def title(canvas: Canvas, head: int, label: str) -> Text:
     return canvas.join([canvas.text(f"head {head}", "bold"), canvas.text(label, LABEL_STYLES.get(label, ""))], " · ")
 
 
-def _print_captions(canvas: Canvas, result: CallResult) -> None:
-    pooled, batch = result.inspection.pictures, result.inspection.index.batch
-    cells = pooled.query_pool * pooled.key_pool
-    if cells > 1:
-        size = f"{pooled.query_pool}×{pooled.key_pool}"
-        canvas.paragraph(canvas.text(f"max-pooled {size}: each cell is the largest of {cells} weights", "dim"))
-    shown = len(pictured_batches(result))
-    if shown < len(batch):
-        note = f"pictures of batch {ranges(batch[:shown])} alone; --batch {ranges(batch[shown:])} shows the others"
-        canvas.paragraph(canvas.text(note, "dim"))
-
-
 def _space(canvas: Canvas, result: CallResult, names: Names) -> Space:
     """What all pictures of the call need."""
     inspection, batches = result.inspection, pictured_batches(result)
@@ -69,7 +58,7 @@ def _space(canvas: Canvas, result: CallResult, names: Names) -> Space:
         columns=columns,
         has_sink=inspection.pictures.sink is not None,
         title=max((title(canvas, head, label).cell_len for head, label in heads), default=0),
-        numbers=max((len(compact(query)) for query in names.queries), default=1),
+        numbers=max((len(row) for row in _names(result, names, batches[0], tokens=False)[0]), default=1),
         tokens=tokens if _has_tokens(result, names) else (),
     )
 
@@ -81,12 +70,15 @@ def _has_tokens(result: CallResult, names: Names) -> bool:
 
 
 def _names(result: CallResult, names: Names, batch: int, tokens: bool = True) -> tuple[list[str], list[str]]:
-    """The names of the rows and of the columns: the first query and key of each, or the token where it is known."""
+    """The names of the rows and of the columns: the first query and key of each, or the token where it is known.
+
+    Numbers in a zoom are written in full, for in a narrow one their last digits tell them apart.
+    """
     pooled, original = result.inspection.pictures, result.inspection.index.batch[batch]
-    *_, row_count, column_count = pooled.weights.shape
-    queries = [names.queries[row * pooled.query_pool] for row in range(row_count)]
-    keys = [column * pooled.key_pool for column in range(column_count)]
-    rows, columns = [compact(query) for query in queries], [compact(key) for key in keys]
+    queries: list[int] = pictured_queries(result)[:: pooled.query_pool].tolist()
+    keys = [pooled.first_key + column * pooled.key_pool for column in range(pooled.weights.shape[3])]
+    name = compact if pooled.zoom is None else str
+    rows, columns = [name(query) for query in queries], [name(key) for key in keys]
     if tokens and _has_tokens(result, names):
         rows = [names.query(original, query) or row for query, row in zip(queries, rows, strict=True)]
         columns = [names.key(original, key) or column for key, column in zip(keys, columns, strict=True)]
