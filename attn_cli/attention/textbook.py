@@ -83,7 +83,9 @@ def softmax(logits: Tensor, sinks: Tensor | None = None) -> tuple[Tensor, Tensor
         weights = exponentials / torch.where(total == 0, 1.0, total)
         return weights, lse, None
     sink = torch.exp(sinks[:, None, None] - peak)
-    return exponentials / (total + sink), lse, (sink / (total + sink)).squeeze(-1)
+    total = total + sink
+    total = torch.where(total == 0, 1.0, total)  # a sink of −∞ is none
+    return exponentials / total, lse, (sink / total).squeeze(-1)
 
 
 def mix(weights: Tensor, v: Tensor) -> Tensor:

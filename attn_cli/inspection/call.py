@@ -89,7 +89,7 @@ def _is_sound(inputs: AttentionInputs, scores: Tensor, values: Tensor) -> Tensor
     if rules.bias is not None and not float(rules.bias.amax()) < LARGEST_LOGIT:
         return torch.zeros_like(sound)
     if rules.sinks is not None:
-        sound = sound & (rules.sinks < torch.inf).view(-1, groups).all(dim=-1)
+        sound = sound & (rules.sinks < LARGEST_LOGIT).view(-1, groups).all(dim=-1)
     return sound
 
 

@@ -1,6 +1,5 @@
 """What holds whatever the tiles, the threads and the shapes: the streamed pass gives the numbers of the definitions."""
 
-import math
 import threading
 from dataclasses import replace
 
@@ -15,10 +14,10 @@ from attn_cli.attention import textbook
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
-from attn_cli.inspection.stream.plan import key_tiles, key_width
+from attn_cli.inspection.stream.plan import key_tiles
 from tests.attention.calls import make_call
 from tests.inspection import reference
-from tests.inspection.cases import cases, drawn
+from tests.inspection.cases import cases
 from tests.inspection.strategies import broken_calls, calls
 
 CASES = cases()

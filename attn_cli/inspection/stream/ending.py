@@ -79,7 +79,7 @@ def end_block(
         joined = torch.cat(cells, dim=-1)  # (g, n, C)
         enter(joined.unsqueeze(0), groups, goal.cells[:, :, :, columns[0] : last].unsqueeze(0))
         return
-    whole = torch.full([places.shape[1]], -4e30, dtype=carry.output.dtype, device=carry.output.device)
+    whole = torch.full([carry.output.shape[1]], -4e30, dtype=carry.output.dtype, device=carry.output.device)
     whole = whole[None, :, None].repeat(carry.output.shape[0], 1, goal.cells.shape[3])  # (g, n, C)
     for tile in range(tiles):
         mine = whole[:, :, columns[tile] : columns[tile] + cells[tile].shape[2]]

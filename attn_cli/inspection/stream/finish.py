@@ -35,8 +35,8 @@ def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Te
     live = largest > VISIBLE_ABOVE
     z = torch.where(live, sums.sums[0], 1.0)
     softmax = _with_sinks(call, item, live, torch.where(live, sums.reference, 0.0), z)
-    each = live / softmax.total
-    entropy = (z / softmax.total * softmax.log_total - sums.sums[1] * each).mul_(live)
+    each = softmax.each
+    entropy = (z * softmax.log_total - sums.sums[1]).mul_(each)
     room = outputs[item.place] if outputs.device == sums.output.device else sums.output
     output = torch.mul(sums.output, each[..., None], out=room)  # (b, h, r, Dv)
     if not _has_digits(sums, live, entropy, output):
@@ -61,24 +61,33 @@ class _Softmax:
     """The denominator of a row's weights, ``(b, h, r)`` each.
 
     Attributes:
-        reference: m.
-        total: T = Σ exp(logit − m), the sink among the logits.
-        log_total: ln T, also where T overflows.
+        reference: m, or the sink where it is larger: weights are formed with it.
+        total: T = Σ exp(logit − reference), the sink among the logits.
+        each: 1 / Σ exp(logit − m), 0 where no key is visible.
+        log_total: ln Σ exp(logit − m), also where the sum overflows.
     """
 
     reference: Tensor
     total: Tensor
+    each: Tensor
     log_total: Tensor
 
 
 def _with_sinks(call: Call, item: Area, live: Tensor, reference: Tensor, z: Tensor) -> _Softmax:
     """A row without a visible key refers to its sink alone."""
     if call.inputs.rules.sinks is None:
-        return _Softmax(reference, z, z.log())
+        return _Softmax(reference, z, live / z, z.log())
     sinks = call.inputs.rules.sinks[item.heads, None]  # (h, 1)
-    reference = torch.where(live, reference, torch.where(sinks == -torch.inf, 0.0, sinks))
     sink = torch.where(live, sinks - reference, -torch.inf)
-    return _Softmax(reference, z + torch.exp(sink), torch.logaddexp(z.log(), sink))
+    above = sink.clamp(min=0.0)  # a sink far above m overflows beside it
+    total = z * torch.exp(-above) + torch.exp(sink - above)
+    alone = torch.where(sinks == -torch.inf, 0.0, sinks)
+    return _Softmax(
+        reference=torch.where(live, torch.maximum(reference, sinks), alone),
+        total=total,
+        each=live * torch.exp(-above) / total,
+        log_total=torch.logaddexp(z.log(), sink),
+    )
 
 
 def _has_digits(sums: RowSums, live: Tensor, entropy: Tensor, output: Tensor) -> bool:
@@ -86,4 +95,5 @@ def _has_digits(sums: RowSums, live: Tensor, entropy: Tensor, output: Tensor) ->
         return False
     if sums.follows:
         return float(torch.where(live, sums.reference, 0.0).amin()) > SMALLEST_REFERENCE
-    return float(entropy.sum()) >= ENTROPY_AT_LEAST * float(live.sum())
+    of_heads = entropy.sum(dim=-1) >= ENTROPY_AT_LEAST * live.sum(dim=-1)  # (b, h)
+    return bool(of_heads.all())

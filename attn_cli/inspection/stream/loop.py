@@ -13,7 +13,7 @@ processor forms without underflow, which is slow, and vanishes beside any visibl
 The functions are plain PyTorch that TorchScript can compile too, see :mod:`attn_cli.inspection.stream.functions`. Hence
 the named tuples, and numbers where names of constants should stand.
 
-Shapes: g stacked key/value heads, n stacked query rows (the query heads of a group below each other), t keys of a tile.
+Shapes: g stacked key/value heads, n stacked query rows (for every row the heads of a group), t keys of a tile.
 """
 
 from typing import NamedTuple
@@ -78,7 +78,7 @@ class Settings(NamedTuple):
         pool: keys of a cell of the picture; a tile lies in one cell, or begins with one.
         softcap: c of c·tanh(s / c), or 0 for none.
         lowest: the least exponent that is formed.
-        rising: 0, 1, 2 …, as many as the largest distance, ``(1, length, 1)``.
+        rising: 0, 1, 2 …, as many as keys and one more, ``(1, length, 1)``.
         falling: the same falling to 0.
         tokens: none, or the rows' tokens ``(g, n, 1)``, the place before which keys count ``(g or 1, n or 1, 1)``, and
             the keys' tokens ``(b, Sk)``.
@@ -152,11 +152,11 @@ def add_tile(
     scores = carry.space[0][:size].view(shape)
     weights = carry.space[1][:size].view(shape)
     is_hiding, largest = form_logits(q, tiles, number, settings.softcap, scores)
-    if settings.follows and tile > 0:
-        scores.sub_(carry.reference)
     cells = pooled(scores, tiles.starts[number], settings.pool)
     if settings.follows:
-        follow(scores, cells, tile, carry, earlier)
+        follow(cells, tile, carry, earlier)
+        scores.sub_(carry.reference)
+        cells.sub_(carry.reference)
     if settings.follows or is_hiding:
         scores.clamp_(min=settings.lowest)
     slot = carry.slots[:, tile]  # (sums, g, m, 1)
@@ -262,31 +262,32 @@ def pooled(scores: Tensor, start: int, pool: int) -> Tensor:
     return torch.cat([first, scores[:, :, whole * pool :].amax(dim=-1, keepdim=True)], dim=-1)
 
 
-def follow(scores: Tensor, cells: Tensor, tile: int, carry: Carry, earlier: list[Tensor]) -> None:
+def follow(cells: Tensor, tile: int, carry: Carry, earlier: list[Tensor]) -> None:
     """Let m follow where the logits of a tile pass it by too much.
 
+    The new m is a logit itself, not the old m and a step: where a bias of −10⁹ came first, nothing is left of the
+    digits of the sum.
+
     Args:
-        scores: the tile's s − m, ``(g, m, t)``; changed in place.
-        cells: the largest of them in each cell; changed in place.
+        cells: the largest logit in each cell of the tile, ``(g, m, cells)``.
         tile: its number in the block.
-        carry: scaled.
-        earlier: the cells of earlier tiles; changed in place.
+        carry: moved and scaled.
+        earlier: the cells of earlier tiles, less m; changed in place.
     """
     largest = cells.amax(dim=-1, keepdim=True)  # (g, m, 1)
-    if float((largest - carry.limit).amax()) <= 0.0:
+    above = largest - carry.reference
+    if float((above - carry.limit).amax()) <= 0.0:
         return
-    rising = largest > carry.limit
-    step = torch.where(rising, largest, 0.0)
+    rising = above > carry.limit
+    step = torch.where(rising, above, 0.0)
     is_first = rising & (carry.limit < 0.0)
     factor = torch.exp(-step).masked_fill_(is_first, 0.0)
-    carry.reference.add_(step)
+    carry.reference.copy_(torch.where(rising, largest, carry.reference))
     carry.limit.masked_fill_(is_first, 4.0)
     before = carry.slots[:, :tile]  # (sums, tiles, g, m, 1)
-    before[1].sub_(before[0] * step)
+    before[1].sub_(before[0] * step.clamp(-1e3, 1e3))  # a longer step leaves nothing: its factor is 0
     before.mul_(factor)
     carry.output.mul_(factor)
-    scores.sub_(step)
-    cells.sub_(step)
     for x in earlier:
         x.sub_(step)
 

@@ -45,8 +45,7 @@ class OnlinePass:
         self._sums: dict[tuple[int, int, int], RowSums] = {}
         self._room = torch.empty(0, dtype=call.dtype, device=call.device)
         self._nothing = torch.empty(0, dtype=call.dtype, device=call.device)
-        length = max(int(spans.places.max()), call.seen.mask.num_keys) - min(int(spans.places.min()), 0) + 1
-        steps = torch.arange(length, dtype=call.dtype, device=call.device)
+        steps = torch.arange(call.seen.mask.num_keys + 1, dtype=call.dtype, device=call.device)
         self._rising, self._falling = (x[None, :, None] for x in (steps, steps.flip(0)))  # (1, length, 1)
 
     def sums(self, item: Area, follow: bool = False) -> RowSums:

@@ -18,7 +18,7 @@ class Reach:
     Attributes:
         first, behind: the first key that any row sees, before ``keep``, and the one behind the last.
         latest_first, earliest_behind: between these every row sees every key.
-        least_place, largest_place: the range of the aligned places.
+        least_place, largest_place: the range of the aligned places, no farther from the keys than next to them.
         origin: the place of the first row.
     """
 
@@ -76,15 +76,17 @@ class Spans:
         some = behind > first
         if self.follow_one_another and some[0, 0] and some[0, -1]:
             low, high = first[0], behind[0]  # both rise with the places
-            return Reach(*(int(x) for x in (low[0], high[-1], low[-1], high[0], places[0], places[-1], places[0])))
+            ends = min(places[0], high[-1]), max(places[-1], 0)
+            return Reach(*(int(x) for x in (low[0], high[-1], low[-1], high[0], *ends, places[0])))
         sees = bool(some.any())
+        last = int(behind[some].max()) if sees else 0
         return Reach(
             first=int(first[some].min()) if sees else 0,
-            behind=int(behind[some].max()) if sees else 0,
+            behind=last,
             latest_first=int(first.max()),
             earliest_behind=int(behind.min()),
-            least_place=int(places.min()),
-            largest_place=int(places.max()),
+            least_place=min(int(places.min()), last),
+            largest_place=max(int(places.max()), 0),
             origin=int(places[0]),
         )
 

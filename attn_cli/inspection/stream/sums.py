@@ -1,6 +1,6 @@
 """What is left of the rows when all their tiles are read.
 
-Shapes: g stacked key/value heads, n stacked query rows (the query heads of a group below each other), C cells.
+Shapes: g stacked key/value heads, n stacked query rows (for every row the heads of a group), C cells.
 """
 
 from __future__ import annotations
