@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,3 +116,30 @@ def compile_function(function: Function) -> Function:
             return cast(Function, torch.jit.script(function))
         except Exception:
             return function
+
+
+def has_triton() -> bool:
+    """Whether Triton, which PyTorch's CUDA builds bring, is installed; it is not imported to find out."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def triton_interprets() -> bool:
+    """Whether Triton's kernels are to run in its interpreter, on the CPU, as its environment variable asks."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
+
+
+def is_triton_failure(error: Exception) -> bool:
+    """Whether Triton could not make a kernel for this device: its own errors, and the want of a C compiler."""
+    from triton.errors import TritonError
+
+    if isinstance(error, (TritonError, subprocess.CalledProcessError)):
+        return True
+    return type(error) is RuntimeError and "compiler" in str(error)
+
+
+def shared_bytes_of_program(device: torch.device) -> int:
+    """Shared memory that a program of a Triton kernel may have on a CUDA device, in bytes."""
+    from triton.runtime import driver
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])

@@ -12,6 +12,7 @@ from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.stream.spans import Spans
 
 ROWS_OF_PART = 2**16
+NARROWEST_ON_GPU = 1024  # keys of a tile
 BLOCKS_OF_ITEM = 8
 ITEMS_AT_LEAST = 16
 SCORES_OF_ITEM = 2**26  # so that progress is told, and Ctrl-C obeyed, some times a second
@@ -61,16 +62,24 @@ def areas(whole: Area, batch: int, kv_heads: int, rows: int) -> Iterator[Area]:
 
 
 def make_plan(call: Call, options: InspectOptions, key_pool: int) -> Plan:
-    """Sizes for this call: two buffers of a tile's scores that stay in a core's cache, or that fill a GPU."""
+    """Sizes for this call: two buffers of a tile's scores that stay in a core's cache, or that fill a GPU.
+
+    A GPU takes as many rows of as many heads at once as a part has: one launch serves them all.
+    """
     batch, _, queries, num_keys = call.inputs.weights_shape
-    tall, budget = (512, 2**17) if call.device.type == "cpu" else (1024, 2**25)
+    kv_heads, is_cpu = call.inputs.k.shape[1], call.device.type == "cpu"
+    tall, budget = (512, 2**17) if is_cpu else (1024, 2**25)
     rows = min(options.block_rows or max(1, tall // call.groups), queries)
-    keys = options.block_keys or key_width(min(num_keys, budget // min(call.groups * rows, tall)), key_pool)
+    at_once = 1 if is_cpu else batch * kv_heads
+    wide = max(budget // (at_once * min(call.groups * rows, tall)), 1 if is_cpu else NARROWEST_ON_GPU)
+    keys = options.block_keys or key_width(min(num_keys, wide), key_pool)
     stacked = max(1, budget // (call.groups * rows * keys))
-    kv_heads = call.inputs.k.shape[1]
     items, heads = (min(batch, stacked // kv_heads), kv_heads) if stacked >= kv_heads else (1, stacked)
+    of_block = items * heads * call.groups * rows
+    if not is_cpu:
+        return Plan(items, heads, rows, keys, max(1, ROWS_OF_PART // of_block), key_pool)
     blocks = -(-batch // items) * -(-kv_heads // heads) * -(-queries // rows)
-    quick = SCORES_OF_ITEM // (items * heads * call.groups * rows * num_keys)
+    quick = SCORES_OF_ITEM // (of_block * num_keys)
     return Plan(items, heads, rows, keys, max(1, min(BLOCKS_OF_ITEM, quick, blocks // ITEMS_AT_LEAST)), key_pool)
 
 

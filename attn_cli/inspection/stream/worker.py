@@ -15,7 +15,7 @@ from attn_cli.inspection.stream.exact import ExactPass
 from attn_cli.inspection.stream.finish import finish
 from attn_cli.inspection.stream.functions import Functions, compiled
 from attn_cli.inspection.stream.near import NearScores
-from attn_cli.inspection.stream.online import OnlinePass
+from attn_cli.inspection.stream.passes import choose_pass
 from attn_cli.inspection.stream.plan import Plan
 from attn_cli.inspection.stream.spans import Spans
 from attn_cli.inspection.top import TopBuilder
@@ -93,7 +93,7 @@ class Worker:
 
     def __init__(self, call: Call, spans: Spans, plan: Plan, functions: Functions, results: Results) -> None:
         self._call, self._results = call, results
-        self._online = OnlinePass(call, spans, plan, functions)
+        self._online = choose_pass(call, spans, plan, functions)
         self._near = NearScores(call, spans, functions)
         self._exact = ExactPass(call, plan.key_pool, results.kept.weights)
 
