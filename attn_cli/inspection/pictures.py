@@ -104,15 +104,25 @@ def visible_cells(seen: Seen, query_pool: int, key_pool: int) -> Tensor:
     """Which cells have a visible key: bool, ``(B or 1, Hq or 1, R, C)``."""
     batch, heads, queries = seen.shape
     rows, columns = math.ceil(queries / query_pool), math.ceil(seen.mask.num_keys / key_pool)
-    starts = torch.arange(columns, device=seen.mask.places.device) * key_pool
-    visible = torch.zeros(batch, heads, rows, columns, dtype=torch.bool, device=starts.device)
-    for block in seen.row_blocks(columns if seen.by_interval else None):
-        if seen.by_interval:
-            first, behind = (x[..., None] for x in seen.mask.interval(block))  # (B or 1, 1, r, 1)
-            cells = (first < starts + key_pool) & (behind > starts) & (first < behind)
-        else:
-            cells = max_pool(seen.tile(block), 3, key_pool)  # (B or 1, Hq or 1, r, C)
+    if seen.by_interval:
+        return _cells_of_intervals(seen, rows, columns, query_pool, key_pool)
+    visible = torch.zeros(batch, heads, rows, columns, dtype=torch.bool, device=seen.mask.places.device)
+    for block in seen.row_blocks():
+        cells = max_pool(seen.tile(block), 3, key_pool)  # (B or 1, Hq or 1, r, C)
         row, begun = divmod(block.start, query_pool)
         pooled = max_pool(cells, 2, query_pool, begun)
         visible[:, :, row : row + pooled.shape[2]] |= pooled
     return visible
+
+
+def _cells_of_intervals(seen: Seen, rows: int, columns: int, query_pool: int, key_pool: int) -> Tensor:
+    """The same where every row sees one interval of keys: how many begin, less how many have ended, cell by cell."""
+    first, behind = (x[:, 0] for x in seen.intervals)  # (B or 1, Sq)
+    counts = (first < behind).to(torch.int32)
+    lines = torch.arange(first.shape[1], device=first.device) // query_pool
+    lines = (lines + torch.arange(len(first), device=first.device)[:, None] * rows) * (columns + 1)  # (B or 1, Sq)
+    begun = torch.zeros(len(first) * rows * (columns + 1), dtype=torch.int32, device=first.device)
+    begun.index_add_(0, (lines + first // key_pool).flatten(), counts.flatten())
+    ends = (behind - 1) // key_pool + 1
+    begun.index_add_(0, (lines + ends).flatten(), counts.flatten(), alpha=-1)
+    return begun.view(len(first), 1, rows, columns + 1).cumsum(dim=-1)[..., :columns] > 0

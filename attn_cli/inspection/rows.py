@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from attn_cli.attention import textbook
-from attn_cli.inspection.areas import Area
+from attn_cli.inspection.areas import Area, picked
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.logits import weights_of
-from attn_cli.inspection.seen import Seen, gather_key
 
 FIRST_KEYS = 4
 OFFSETS = (-1, 0, 1)
@@ -35,8 +33,8 @@ class RowValues:
         projected_norm: ‖W_O,h·A·V‖ where W_O is known.
         duplicate, induction: summed weight on keys that hold the query's token, and on the keys after those, both
             before the query's place; where the tokens are known.
-        near: q·k with the keys at pᵢ + OFFSETS, before the scale, ``(b, h, r, 3)``; 0 where there is none.
-        first: q·k with the first four keys, or as many as there are, ``(b, h, r, ≤ 4)``.
+        near: the weights on the keys at pᵢ + OFFSETS, ``(b, h, r, 3)``; any number where there is none.
+        first: the weights on the first four keys, or as many as there are, ``(b, h, r, ≤ 4)``.
     """
 
     lse: Tensor
@@ -105,7 +103,6 @@ class Rows:
     call: Call
     part: Area
     values: RowValues
-    _weights: dict[int, Tensor] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> Tensor:
@@ -147,7 +144,7 @@ class Rows:
 
     def sees(self, keys: Tensor) -> Tensor:
         """True where a row's key of ``keys`` ``(r,)`` exists and is visible, ``(b or 1, h or 1, r)``."""
-        return self._of_heads(self.call.seen.at(keys, self.part.rows))
+        return picked(self.call.seen.at(keys[:, None], self.part.rows), self.part.place[:2]).squeeze(-1)
 
     def exists(self, keys: Tensor) -> Tensor:
         """True where a row has a visible key and its key of ``keys`` ``(r,)`` lies in the call."""
@@ -155,34 +152,12 @@ class Rows:
 
     def weight_at(self, offset: int) -> Tensor:
         """Each row's weight on the key at pᵢ + ``offset``, one of OFFSETS, ``(b, h, r)``; any outside the call."""
-        if offset not in self._weights:
-            keys = (self.places + offset).clamp(0, self.call.seen.mask.num_keys - 1)
-            self._weights[offset] = self._weight(self.values.near[..., OFFSETS.index(offset)], keys)
-        return self._weights[offset]
+        return self.values.near[..., OFFSETS.index(offset)]
 
-    @cached_property
+    @property
     def first_keys(self) -> Tensor:
         """The weights on the first four keys, or on as many as there are: ``(b, h, r, ≤ 4)``."""
-        each = self.values.first.unbind(dim=-1)
-        keys = (torch.full_like(self.places, key) for key in range(len(each)))
-        return torch.stack([self._weight(scores, at) for scores, at in zip(each, keys, strict=True)], dim=-1)
-
-    def _weight(self, scores: Tensor, keys: Tensor) -> Tensor:
-        """From the dot products with one key a row ``(b, h, r)`` to its weights; keys ``(r,)``."""
-        rules, rows = self.call.inputs.rules, self.part.rows
-        logits = scores * self.call.inputs.scale
-        if rules.softcap is not None:
-            logits = textbook.cap(logits, rules.softcap)
-        if rules.bias is not None:
-            logits = logits + self._of_heads(gather_key(rules.bias, keys, rows))
-        mask = Seen(rules.mask, None).at(keys, rows)
-        logits = textbook.hide(logits, self._of_heads(mask), rules.mask.value)
-        return weights_of(logits, self.values.reference, self.values.total)
-
-    def _of_heads(self, x: Tensor) -> Tensor:
-        """The part's batch items and heads of ``(B or 1, Hq or 1, …)``."""
-        x = x if x.shape[0] == 1 else x[self.part.batch]
-        return x if x.shape[1] == 1 else x[:, self.part.heads]
+        return self.values.first
 
 
 def sink_weight(call: Call, area: Area, reference: Tensor, total: Tensor) -> Tensor:

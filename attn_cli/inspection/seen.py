@@ -103,10 +103,9 @@ class Seen:
         return keep & (kept if kept.shape[3] == 1 else kept[..., keys])
 
     def at(self, keys: Tensor, rows: slice) -> Tensor:
-        """True where a row's key of ``keys`` ``(rows,)`` exists and is visible, ``(B or 1, Hq or 1, rows)``."""
-        exists = (keys >= 0) & (keys < self.mask.num_keys)  # (r,)
-        first, behind = (x[..., rows] for x in self._intervals)
-        seen = exists & (keys >= first) & (keys < behind)  # (B or 1, 1, r)
+        """True where some keys of each row, ``(rows, n)``, exist and are visible, ``(B or 1, Hq or 1, rows, n)``."""
+        first, behind = (x[..., rows, None] for x in self.intervals)
+        seen = (keys >= first) & (keys < behind)  # (B or 1, 1, r, n); an interval lies in the call
         inside = keys.clamp(0, self.mask.num_keys - 1)
         if self.mask.keep is not None:
             seen = seen & gather_key(self.mask.keep, inside, rows)
@@ -115,13 +114,13 @@ class Seen:
         return seen
 
     @cached_property
-    def _intervals(self) -> tuple[Tensor, Tensor]:
+    def intervals(self) -> tuple[Tensor, Tensor]:
         """First visible key of every row and the one behind the last, before ``keep``: ``(B or 1, 1, Sq)`` each."""
         return self.mask.interval()
 
     def pairs(self, pairs: Pairs) -> Tensor:
         """True where a pair is visible, ``(B, Hq, n, pool)``."""
-        first, behind = (pairs.of_tensor(x[..., None]) for x in self._intervals)
+        first, behind = (pairs.of_tensor(x[..., None]) for x in self.intervals)
         seen = (pairs.keys >= first) & (pairs.keys < behind)
         if self.mask.keep is not None:
             seen = seen & pairs.of_tensor(self.mask.keep)
@@ -142,7 +141,7 @@ class Seen:
     @cached_property
     def _counts_and_distances(self) -> tuple[Tensor, Tensor]:
         if self.by_interval:
-            first, behind = self._intervals
+            first, behind = self.intervals
             return behind - first, _distance_sum(self.mask.places, first, behind)
         counts = torch.empty(self.shape, dtype=torch.int64, device=self.mask.places.device)
         distances = torch.empty_like(counts)
@@ -154,10 +153,10 @@ class Seen:
             distances[:, :, rows] = torch.where(tile, apart, 0).sum(dim=-1)
         return counts, distances
 
-    def row_blocks(self, width: int | None = None) -> list[slice]:
-        """All rows, in blocks whose cells, ``width`` or Sk a row, fit the work space."""
+    def row_blocks(self) -> list[slice]:
+        """All rows, in blocks whose keys fit the work space."""
         batch, heads, queries = self.shape
-        rows = max(1, CELLS_AT_ONCE // (batch * heads * (width or self.mask.num_keys)))
+        rows = max(1, CELLS_AT_ONCE // (batch * heads * self.mask.num_keys))
         return [slice(first, min(first + rows, queries)) for first in range(0, queries, rows)]
 
     def to(self, device: torch.device) -> Seen:
@@ -166,12 +165,10 @@ class Seen:
 
 
 def gather_key(x: Tensor, keys: Tensor, rows: slice) -> Tensor:
-    """One key of each row: from ``(B or 1, Hq or 1, Sq or 1, Sk or 1)`` to ``(…, …, rows)``; keys ``(rows,)``."""
+    """Some keys ``(rows, n)`` of each row: from ``(B or 1, Hq or 1, Sq or 1, Sk or 1)`` to ``(…, …, rows, n)``."""
     x = x if x.shape[2] == 1 else x[:, :, rows]
     x = x.expand(*x.shape[:2], len(keys), x.shape[3])
-    if x.shape[3] == 1:
-        return x.squeeze(-1)
-    return x.gather(-1, keys[:, None].expand(*x.shape[:2], -1, 1)).squeeze(-1)
+    return x if x.shape[3] == 1 else x.gather(-1, keys.expand(*x.shape[:2], -1, -1))
 
 
 def _distance_sum(places: Tensor, first: Tensor, behind: Tensor) -> Tensor:

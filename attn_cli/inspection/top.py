@@ -42,29 +42,28 @@ class TopBuilder:
         self._top = min(max(top, 0), queries * keys)
         cells = min(self._top, queries * -(-keys // key_pool))
         self._queries = call.inputs.index.queries.cpu()
+        self._ascends = bool((self._queries.diff() >= 0).all())
         self._log = torch.full((batch, heads, cells), HIDDEN, dtype=call.dtype)
         self._row = torch.full((batch, heads, cells), -1, dtype=torch.int64)
         self._cell = torch.full((batch, heads, cells), -1, dtype=torch.int64)
 
-    def add(self, area: Area, cells: Tensor) -> None:
+    def add(self, area: Area, cells: Tensor, strongest: Tensor) -> None:
         """Take in an area's rows; passed over where no pair could be among the strongest.
 
         Args:
             area: where they lie.
             cells: the logarithm of the largest visible weight of each cell, ``(b, h, r, C)``; less than VISIBLE_ABOVE
                 where there is none.
+            strongest: the largest of each row, ``(b, h, r)``.
         """
         if self._top == 0:
             return
-        strongest = cells.amax(dim=-1)  # (b, h, r)
         place = area.place[:2]
         peak = strongest.amax(dim=-1).cpu()  # (b, h)
         if bool((peak < self._log[place][..., -1]).all()):
             return
         columns, kept = cells.shape[-1], self._log.shape[-1]
-        order = self._queries[area.rows].argsort(stable=True).to(cells.device)
-        _, line = _strongest(strongest[..., order], kept)  # lines of the strongest rows, (b, h, ≤ 2K)
-        line = order.cpu()[line.sort(dim=-1).values]
+        line = self._lines(area, strongest, kept)
         chosen = cells.gather(2, line.to(cells.device)[..., None].expand(-1, -1, -1, columns))
         chosen = chosen.masked_fill(repeated(line)[..., None].to(cells.device), HIDDEN)
         log, where = _strongest(chosen.flatten(2), kept)
@@ -78,6 +77,14 @@ class TopBuilder:
             ranked = self._ranked(pairs, kept)
             for mine, best in zip((self._log, self._row, self._cell), ranked, strict=True):
                 mine[place] = best
+
+    def _lines(self, area: Area, strongest: Tensor, count: int) -> Tensor:
+        """The lines of the strongest rows in ascending order of their queries, ``(b, h, ≤ 2·count)``."""
+        if self._ascends:
+            return _strongest(strongest, count)[1].sort(dim=-1).values
+        order = self._queries[area.rows].argsort(stable=True)
+        line = _strongest(strongest[..., order.to(strongest.device)], count)[1]
+        return order[line.sort(dim=-1).values]
 
     def _ranked(self, pairs: tuple[Tensor, Tensor, Tensor], count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first ``count`` of weights, rows and places ``(b, h, n)``, in order."""

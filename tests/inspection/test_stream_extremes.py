@@ -140,7 +140,7 @@ def test_a_nearly_one_hot_head_keeps_its_entropy_beside_broad_heads(gap):
     assert float(inspect(call).metrics["entropy"][0, 1]) < 0.5
     assert_narrow(call, torch.float32, InspectOptions())
     narrow, wide = (inspect(call.to(CPU, dtype)).metrics["entropy"] for dtype in (torch.float32, torch.float64))
-    torch.testing.assert_close(narrow, wide, rtol=1e-5, atol=3e-8)
+    torch.testing.assert_close(narrow, wide, rtol=1e-5, atol=6e-8)  # half a step of Z ≈ 1
 
 
 def test_logits_whose_exponential_underflows():

@@ -27,7 +27,7 @@ class Counting:
     def __call__(self, q, tiles, *rest):
         self.starts += tiles.starts
         for keys, begin, end in zip(tiles.keys, tiles.begins, tiles.ends, strict=True):
-            self.scores += q.shape[0] * (end - begin) * keys.shape[2]
+            self.scores += q.shape[0] * (end - begin) * keys.shape[1]
         return add_tiles(q, tiles, *rest)
 
 

@@ -125,9 +125,9 @@ def measured(case: Case, sums) -> dict[str, torch.Tensor]:
     """What ``finish`` makes of the sums of all rows."""
     call, item = case.call, case.item()
     values = RowValues.empty(call, item)
-    output = finish(call, item, sums, values, torch.empty_like(sums.output))
-    assert output is not None
-    return {"output": output, "cells": sums.cells, **{name: getattr(values, name) for name in VALUES}}
+    found = finish(call, item, sums, values, torch.empty_like(sums.output))
+    assert found is not None
+    return {"output": found.output, "cells": found.cells, **{name: getattr(values, name) for name in VALUES}}
 
 
 def by_eager_tiles(case: Case) -> dict[str, torch.Tensor]:
@@ -145,7 +145,7 @@ def interpret(path: str) -> None:
         found |= {f"{name}/{field}": x.contiguous() for field, x in values.items()}
     case = cases()["causal window"]
     sums = TritonPass(case.call, case.plan).sums(case.item(slice(3, 17)))
-    found |= {"rows of an item/output": sums.output, "rows of an item/z": sums.sums[0]}
+    found |= {"rows of an item/output": sums.output, "rows of an item/z": sums.sums[1]}
     worker.choose_pass = lambda call, _, plan, __: TritonPass(call, plan)
     result = inspect(inspected(), OPTIONS)
     found |= {f"inspection/{name}": x for name, x in result.metrics.items()}

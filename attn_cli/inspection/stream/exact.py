@@ -19,6 +19,7 @@ from attn_cli.inspection.call import Call
 from attn_cli.inspection.logits import HIDDEN, LEAST_VISIBLE
 from attn_cli.inspection.pictures import max_pool
 from attn_cli.inspection.rows import RowValues
+from attn_cli.inspection.stream.finish import Measured
 from attn_cli.inspection.stream.loop import repeats
 from attn_cli.inspection.stream.tokens import tokens_of_rows
 
@@ -37,34 +38,30 @@ class ExactPass:
     def __init__(self, call: Call, key_pool: int, weights: Tensor | None) -> None:
         self._call, self._key_pool, self._weights = call, key_pool, weights
 
-    def rows(self, item: Area, values: RowValues) -> tuple[Tensor, Tensor, Tensor]:
+    def rows(self, item: Area, values: RowValues) -> Measured:
         """Measure an item's rows.
 
         Args:
             item: where they lie.
             values: filled in, but for what follows from the output.
-
-        Returns:
-            The output ``(b, h, r, Dv)``; the logarithm of the largest weight of each cell, ``(b, h, r, C)``, NaN where
-            any is NaN; and the same for visible keys whose weight is a number, HIDDEN where there is none.
         """
         call, (batch, heads, rows) = self._call, item.shape
         columns = -(-call.seen.mask.num_keys // self._key_pool)
         output = values.lse.new_empty(batch, heads, rows, call.inputs.v.shape[-1])
         cells = values.lse.new_empty(batch, heads, rows, columns)
-        strongest = torch.empty_like(cells)
+        of_visible = torch.empty_like(cells)
         at_once = batch * heads // call.groups * call.seen.mask.num_keys
         for some in row_blocks(rows, at_once, SCORES_AT_ONCE):
             piece = replace(item, rows=slice(item.rows.start + some.start, item.rows.start + some.stop))
             for group in range(call.groups):
                 place = (slice(None), slice(group, None, call.groups), some)
                 found = self._piece(piece, group, values.picked(place))
-                for goal, x in zip((output, cells, strongest), found, strict=True):
+                for goal, x in zip((output, cells, of_visible), found, strict=True):
                     goal[place] = x
-        return output, cells, strongest
+        return Measured(output, cells, of_visible, of_visible.amax(dim=-1))
 
     def _piece(self, piece: Area, group: int, values: RowValues) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of one query head of each key/value head, ``(b, hkv, r)``."""
+        """Output and cells of the rows of one query head of each key/value head, ``(b, hkv, r)``, see Measured."""
         call = self._call
         heads = slice(piece.heads.start + group, piece.heads.stop, call.groups)
         inputs = _part(call, piece, heads)
@@ -77,8 +74,8 @@ class ExactPass:
             self._weights[piece.batch, heads, piece.rows] = steps.weights.to("cpu")
         logs = steps.weights.log().clamp(min=LEAST_VISIBLE)
         shown = logs.masked_fill(~seen | logs.isnan(), HIDDEN)
-        cells, strongest = (max_pool(x, 3, self._key_pool) for x in (logs, shown))  # (b, hkv, r, C)
-        return steps.output, cells, strongest
+        cells, of_visible = (max_pool(x, 3, self._key_pool) for x in (logs, shown))  # (b, hkv, r, C)
+        return steps.output, cells, of_visible
 
     def _measure(self, steps: textbook.Steps, seen: Tensor, piece: Area, values: RowValues) -> None:
         call, weights = self._call, steps.weights
@@ -90,9 +87,9 @@ class ExactPass:
         values.distance.copy_(torch.einsum("bhrk,rk->bhr", weights, apart))
         values.max_logit.copy_(steps.capped.masked_fill(~seen, -torch.inf).amax(dim=-1))
         if values.duplicate is not None and values.induction is not None and call.tokens is not None:
-            own, before = (x.expand(*weights.shape[:3], 1).flatten(0, 1) for x in tokens_of_rows(call, piece))
+            own, before = (x.expand(*weights.shape[:3], 1).flatten(0, 1).mT for x in tokens_of_rows(call, piece))
             for shift, goal in ((0, values.duplicate), (1, values.induction)):
-                found = repeats(weights.flatten(0, 1), 0, shift, own, before, call.tokens[piece.batch])
+                found = repeats(weights.flatten(0, 1).mT, 0, shift, own, before, call.tokens[piece.batch])
                 goal.copy_(found.view_as(goal))
 
 

@@ -18,7 +18,25 @@ SMALLEST_REFERENCE = -1e29  # below, a bias of about −1e30 or less decides the
 ENTROPY_AT_LEAST = 0.5  # nats; below, sums whose reference stayed 0 would leave too few digits of the entropy
 
 
-def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Tensor) -> Tensor | None:
+@dataclass(frozen=True)
+class Measured:
+    """What is known of an item's rows besides their values.
+
+    Attributes:
+        output: ``(b, h, r, Dv)``.
+        cells: the logarithm of the largest weight of each cell of the picture, ``(b, h, r, C)``, NaN where any is NaN;
+            so that the smallest weights can be told apart too.
+        of_visible: the same of visible keys whose weight is a number, less than VISIBLE_ABOVE where there is none.
+        strongest: the largest of each row of these, ``(b, h, r)``.
+    """
+
+    output: Tensor
+    cells: Tensor
+    of_visible: Tensor
+    strongest: Tensor
+
+
+def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Tensor) -> Measured | None:
     """Turn the sums of an item's rows into their values.
 
     Args:
@@ -29,14 +47,14 @@ def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Te
         outputs: ``(B, Hq, Sq, Dv)``, where the output goes if it lies on the same device.
 
     Returns:
-        The output ``(b, h, r, Dv)``; None where these sums do not have the digits for it.
+        What was found; None where these sums do not have the digits for it.
     """
     largest = sums.cells.amax(dim=-1)  # (b, h, r)
     live = largest > VISIBLE_ABOVE
-    z = torch.where(live, sums.sums[0], 1.0)
+    z = torch.where(live, sums.sums[1], 1.0)
     softmax = _with_sinks(call, item, live, torch.where(live, sums.reference, 0.0), z)
     each = softmax.each
-    entropy = (z * softmax.log_total - sums.sums[1]).mul_(each)
+    entropy = (z * softmax.log_total - sums.sums[0]).mul_(each)
     room = outputs[item.place] if outputs.device == sums.output.device else sums.output
     output = torch.mul(sums.output, each[..., None], out=room)  # (b, h, r, Dv)
     if not _has_digits(sums, live, entropy, output):
@@ -52,8 +70,8 @@ def finish(call: Call, item: Area, sums: RowSums, values: RowValues, outputs: Te
     for goal, x in zip(goals, sums.sums[2:], strict=False):
         if goal is not None:
             goal.copy_(x * each)
-    sums.cells.sub_(softmax.log_total[..., None])
-    return output
+    cells = sums.cells.sub_(softmax.log_total[..., None])
+    return Measured(output, cells, cells, largest - softmax.log_total)
 
 
 @dataclass(frozen=True)

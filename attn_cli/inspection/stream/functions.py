@@ -12,11 +12,9 @@ from torch import Tensor
 
 from attn_cli.attention.torch_compat import compile_function
 from attn_cli.inspection.stream.dots import near_scores
-from attn_cli.inspection.stream.ending import Goal, end_block
 from attn_cli.inspection.stream.loop import Carry, Settings, Tiles, add_tiles
 
-AddTiles = Callable[[Tensor, Tiles, int, Carry, Settings, list[Tensor]], tuple[list[Tensor], list[Tensor]]]
-EndBlock = Callable[[Carry, list[int], list[int], list[Tensor], list[Tensor], Tensor, list[int], int, Goal], None]
+AddTiles = Callable[[Tensor, Tiles, Carry, Settings], None]
 NearScores = Callable[[Tensor, Tensor, int, int, Tensor, Tensor], None]
 
 
@@ -24,11 +22,10 @@ class Functions(NamedTuple):
     """What a thread calls for its blocks."""
 
     add_tiles: AddTiles = add_tiles
-    end_block: EndBlock = end_block
     near_scores: NearScores = near_scores
 
 
 @functools.cache
 def compiled() -> Functions:
     """All of them compiled, where this PyTorch can; else as they are."""
-    return Functions(compile_function(add_tiles), compile_function(end_block), compile_function(near_scores))
+    return Functions(compile_function(add_tiles), compile_function(near_scores))

@@ -1,11 +1,9 @@
-"""What the mask and the places mean for one tile after the other of a block's rows.
+"""Which tiles of a block's rows hold hidden keys, and which are hidden whole.
 
 Shapes: g stacked key/value heads, n stacked query rows, t keys.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,71 +11,28 @@ from torch import Tensor
 from attn_cli.inspection.areas import Area
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.logits import HIDDEN, keys_of
+from attn_cli.inspection.stream.loop import FIRST_CUTS, LAST_CUTS
 from attn_cli.inspection.stream.spans import Reach, Spans
 from attn_cli.inspection.stream.tiles import stacked
 
-TILES_KEPT = 16
-
-
-class TileMemory:
-    """Tiles that come again in other blocks: where places follow one another, only their distance matters."""
-
-    def __init__(self, spans: Spans) -> None:
-        self._comes_again = spans.follow_one_another
-        self._tiles: dict[tuple[str, int, int, int], Tensor] = {}
-
-    def recall(self, key: tuple[str, int, int, int], make: Callable[[], Tensor]) -> Tensor:
-        """The tile kept under ``key`` (what it is, its first key's place from the first row's, n and t), or a new one.
-
-        Args:
-            key: tiles with equal keys are equal.
-            make: called where there is none yet.
-        """
-        if not self._comes_again:
-            return make()
-        if key not in self._tiles:
-            if len(self._tiles) >= TILES_KEPT:
-                self._tiles.clear()
-            self._tiles[key] = make()
-        return self._tiles[key]
-
 
 class Hiding:
-    """Which keys are hidden from a block's rows and how far they lie from them, asked for tile by tile.
+    """Which keys are hidden from a block's rows, asked for tile by tile.
 
     Args:
         call: the call.
         spans: the keys that its rows reach.
         block: some rows.
         reach: of the block.
-        memory: of the thread that asks.
     """
 
-    def __init__(self, call: Call, spans: Spans, block: Area, reach: Reach, memory: TileMemory) -> None:
-        self._call, self._spans, self._block, self._reach, self._memory = call, spans, block, reach, memory
-
-    def tile(self, keys: slice) -> Tensor | None:
-        """Numbers to add to the logits of a tile, 0 or :data:`HIDDEN` and less, ``(g or 1, n or 1, t)``.
-
-        None where nothing is hidden.
-        """
-        hidden = None if self._reach.covers(keys) else self._outside(keys)
-        kept = self._kept(keys)
-        if kept is None or bool(kept.all()):
-            return hidden
-        masked = torch.where(kept, 0.0, HIDDEN).to(self._call.dtype)
-        return masked if hidden is None else masked + hidden
+    def __init__(self, call: Call, spans: Spans, block: Area, reach: Reach) -> None:
+        self._call, self._spans, self._block, self._reach = call, spans, block, reach
 
     @property
     def has_gaps(self) -> bool:
         """Whether a tile may be wholly hidden between the first key and the last that the block reaches."""
         return self._call.inputs.rules.mask.keep is not None or self._reach.latest_first > self._reach.earliest_behind
-
-    def stacked_rows(self, keys: slice) -> tuple[int, int]:
-        """The first stacked row that sees a key of a tile, before ``keep``, and the one behind the last."""
-        groups = self._call.groups
-        begin, end = (0, self._block.shape[2]) if self._reach.covers(keys) else self._spans.rows_of(self._block, keys)
-        return begin * groups, end * groups
 
     def leaves_nothing(self, keys: slice) -> bool:
         """Whether all of a tile is hidden."""
@@ -86,37 +41,41 @@ class Hiding:
         kept = self._kept(keys)
         return kept is not None and not bool(kept.any())
 
-    def distances(self, keys: slice) -> Tensor:
-        """abs(p − j) for a tile that has places among its keys, ``(1, n, t)``."""
-        return self._memory.recall(self._key("distances", keys), lambda: self._apart(keys))
+    def stacked_rows(self, keys: slice) -> tuple[int, int]:
+        """The first stacked row that sees a key of a tile, before ``keep``, and the one behind the last."""
+        groups = self._call.groups
+        begin, end = (0, self._block.shape[2]) if self._reach.covers(keys) else self._spans.rows_of(self._block, keys)
+        return begin * groups, end * groups
 
-    def _apart(self, keys: slice) -> Tensor:
-        places = stacked(self._call.seen.mask.places[self._block.rows][None, None, :, None], self._call, self._block)
-        return (places - _numbers(keys, places)).abs_().to(self._call.dtype)
+    def cut(self, keys: slice) -> int:
+        """Which ends of the rows' intervals lie in a tile: FIRST_CUTS, LAST_CUTS, their sum, or 0."""
+        first, last = keys.start < self._reach.latest_first, keys.stop > self._reach.earliest_behind
+        return (FIRST_CUTS if first else 0) + (LAST_CUTS if last else 0)
+
+    def tile(self, keys: slice) -> Tensor | None:
+        """0, or :data:`HIDDEN` and less, to add where ``keep`` or the bias hides a key, ``(g or 1, t, n or 1)``.
+
+        None where neither hides any.
+        """
+        hidden = None
+        kept = self._kept(keys)
+        if kept is not None and not bool(kept.all()):
+            hidden = torch.where(kept, 0.0, HIDDEN).to(self._call.dtype).contiguous()
+        if self._call.seen.bias is None:
+            return hidden
+        by_bias = torch.where(self.bias(keys) == -torch.inf, HIDDEN, 0.0).to(self._call.dtype)
+        return by_bias if hidden is None else by_bias + hidden
+
+    def bias(self, keys: slice) -> Tensor:
+        """The bias of a tile, ``(g or 1, t or 1, n or 1)``."""
+        bias = self._call.inputs.rules.bias
+        assert bias is not None  # asked for only where there is one
+        return self._stacked_tile(bias, keys)
 
     def _kept(self, keys: slice) -> Tensor | None:
-        """The keep mask's tile, ``(g or 1, n or 1, t or 1)``."""
+        """The keep mask's tile, ``(g or 1, t or 1, n or 1)``."""
         keep = self._call.inputs.rules.mask.keep
-        return None if keep is None else stacked(keys_of(self._block.of(keep), keys), self._call, self._block)
+        return None if keep is None else self._stacked_tile(keep, keys)
 
-    def _outside(self, keys: slice) -> Tensor:
-        low, high = keys.start < self._reach.latest_first, keys.stop > self._reach.earliest_behind
-        return self._memory.recall(self._key(f"hidden {low} {high}", keys), lambda: self._ramp(keys))
-
-    def _ramp(self, keys: slice) -> Tensor:
-        """0 inside a row's interval, and the less the farther outside, in whole steps of HIDDEN."""
-        block = self._block
-        both = self._call.seen.mask.interval(block.rows)  # (B or 1, 1, r) each
-        batch = slice(None) if len(both[0]) == 1 else block.batch
-        first, behind = (stacked(x[batch, :, :, None], self._call, block) for x in both)  # (g or 1, n, 1)
-        numbers = _numbers(keys, first)
-        steps = (behind - 1 - numbers).clamp_(max=0).add_((numbers - first).clamp_(max=0))  # (g or 1, n, t)
-        hidden: Tensor = steps.to(self._call.dtype) * -HIDDEN
-        return hidden
-
-    def _key(self, name: str, keys: slice) -> tuple[str, int, int, int]:
-        return name, keys.start - self._reach.origin, self._block.shape[2], keys.stop - keys.start
-
-
-def _numbers(keys: slice, like: Tensor) -> Tensor:
-    return torch.arange(keys.start, keys.stop, device=like.device)
+    def _stacked_tile(self, x: Tensor, keys: slice) -> Tensor:
+        return stacked(keys_of(self._block.of(x), keys), self._call, self._block)

@@ -100,10 +100,3 @@ def key_tiles(first: int, behind: int, size: int, pool: int) -> Iterator[slice]:
             stop -= stop % pool
         yield slice(first, min(stop, behind))
         first = stop
-
-
-def most_tiles(num_keys: int, size: int, pool: int) -> int:
-    """How many tiles :func:`key_tiles` can cut from some of the keys."""
-    if size < pool:
-        return -(-num_keys // pool) * -(-pool // size) + 1
-    return -(-num_keys // (size - size % pool)) + 1

@@ -19,7 +19,6 @@ class Reach:
         first, behind: the first key that any row sees, before ``keep``, and the one behind the last.
         latest_first, earliest_behind: between these every row sees every key.
         least_place, largest_place: the range of the aligned places, no farther from the keys than next to them.
-        origin: the place of the first row.
     """
 
     first: int
@@ -28,7 +27,6 @@ class Reach:
     earliest_behind: int
     least_place: int
     largest_place: int
-    origin: int
 
     def covers(self, keys: slice) -> bool:
         """Whether every row sees every one of these keys."""
@@ -77,7 +75,7 @@ class Spans:
         if self.follow_one_another and some[0, 0] and some[0, -1]:
             low, high = first[0], behind[0]  # both rise with the places
             ends = min(places[0], high[-1]), max(places[-1], 0)
-            return Reach(*(int(x) for x in (low[0], high[-1], low[-1], high[0], *ends, places[0])))
+            return Reach(*(int(x) for x in (low[0], high[-1], low[-1], high[0], *ends)))
         sees = bool(some.any())
         last = int(behind[some].max()) if sees else 0
         return Reach(
@@ -87,7 +85,6 @@ class Spans:
             earliest_behind=int(behind.min()),
             least_place=min(int(places.min()), last),
             largest_place=max(int(places.max()), 0),
-            origin=int(places[0]),
         )
 
     def rows_of(self, area: Area, keys: slice) -> tuple[int, int]:

@@ -5,19 +5,14 @@ Shapes: g stacked key/value heads, n stacked query rows (for every row the heads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attn_cli.inspection.areas import Area
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.logits import HIDDEN, VISIBLE_ABOVE
-from attn_cli.inspection.stream.ending import Goal
-from attn_cli.inspection.stream.functions import Functions
-from attn_cli.inspection.stream.loop import Carry, Settings, Tiles
-from attn_cli.inspection.stream.spans import Reach
-from attn_cli.inspection.stream.tiles import stacked
+from attn_cli.inspection.stream.loop import Carry, rows_of_carry
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class RowSums:
     Attributes:
         follows: whether m follows the largest logit; else it is 0.
         reference: m, ``(b, h, r)``.
-        sums: Z = Σ exp(s − m); Σ exp(s − m)·(s − m); Σ exp(s − m)·abs(p − j); and, where tokens are known, Σ exp(s − m)
+        sums: Σ exp(s − m)·(s − m); Z = Σ exp(s − m); Σ exp(s − m)·abs(p − j); and, where tokens are known, Σ exp(s − m)
             over keys that repeat the query's token, and over those behind them: ``(3 or 5, b, h, r)``.
         output: Σ exp(s − m)·v, ``(b, h, r, Dv)``.
         cells: the largest s − m of each cell of the picture, ``(b, h, r, C)``; less than VISIBLE_ABOVE where every key
@@ -58,76 +53,82 @@ class RowSums:
             largest=room(*(shape if call.inputs.rules.bias is not None else (0, 0, 0))),
         )
 
-    def rows(self, rows: slice) -> RowSums:
-        """Some rows; they share memory."""
-        return replace(
-            self,
-            reference=self.reference[:, :, rows],
-            sums=self.sums[:, :, :, rows],
-            output=self.output[:, :, rows],
-            cells=self.cells[:, :, rows],
-            largest=self.largest[:, :, rows],
-        )
-
-    def fill_without_tiles(self) -> None:
-        """The numbers of rows that meet no tile."""
-        for x in (self.reference, self.sums, self.output):
-            x.zero_()
-        for x in (self.cells, self.largest):
-            x.fill_(HIDDEN)
-
-    @property
-    def goal(self) -> Goal:
-        """The same for :func:`attn_cli.inspection.stream.ending.end_block`."""
-        return Goal(self.reference, self.sums, self.output, self.cells, self.largest)
-
 
 class Running:
-    """The sums of one block while its tiles pass, in room that blocks of one shape use by turns.
+    """The sums of an item's rows while their tiles pass, stacked; items of one shape use it by turns.
 
     Args:
         call: the call.
-        shape: g and n.
-        tiles: how many there may be.
+        shape: of the item, ``(b, h, r)``.
+        columns: C.
+        rows: query rows of a block.
+        tiles: of a run.
         space: two buffers for a tile's scores.
     """
 
-    def __init__(self, call: Call, shape: tuple[int, int], tiles: int, space: list[Tensor]) -> None:
+    def __init__(
+        self, call: Call, shape: tuple[int, int, int], columns: int, rows: int, tiles: int, space: list[Tensor]
+    ) -> None:
+        batch, heads, queries = shape
+        self._shape, self._groups = shape, call.groups
+        stack, wide = batch * heads // call.groups, call.groups * queries
+        sums = 3 if call.tokens is None else 5
+
         def room(*size: int) -> Tensor:
             return torch.empty(*size, dtype=call.dtype, device=call.device)
 
-        sums = 3 if call.tokens is None else 5
-        output = room(*shape, call.inputs.v.shape[-1])
-        self._carry = Carry(room(*shape, 1), room(*shape, 1), output, room(sums, tiles, *shape, 1), space)
-        self._sides: list[int] = []
-        self._starts: list[int] = []
-        self._cells: list[Tensor] = []
-        self._largest: list[Tensor] = []
-
-    def begin(self) -> None:
-        """Before the first tile."""
-        self._carry.reference.zero_()
-        self._carry.limit.fill_(VISIBLE_ABOVE)
-        self._carry.output.zero_()
-        for entries in (self._sides, self._starts, self._cells, self._largest):
-            entries.clear()
-
-    def add(self, functions: Functions, q: Tensor, tiles: Tiles, settings: Settings) -> None:
-        """Take in some tiles; q ``(g, n, D)``, scaled."""
-        cells, largest = functions.add_tiles(q, tiles, len(self._sides), self._carry, settings, self._cells)
-        self._cells += cells
-        self._largest += largest
-        self._sides += tiles.sides
-        self._starts += tiles.starts
-
-    def end(self, functions: Functions, call: Call, block: Area, reach: Reach, pool: int, rows: RowSums) -> None:
-        """Enter what all tiles gave into the block's rows."""
-        if not self._sides:
-            rows.fill_without_tiles()
-            return
-        places = stacked(call.seen.mask.places[block.rows][None, None, :, None], call, block)  # (1, n, 1)
-        columns = [start // pool for start in self._starts]
-        ends = [reach.least_place, reach.largest_place]
-        functions.end_block(
-            self._carry, self._sides, columns, self._cells, self._largest, places, ends, call.groups, rows.goal
+        self._carry = Carry(
+            reference=room(stack, 1, wide),
+            limit=room(stack, 1, wide),
+            output=room(0),
+            sums=room(stack, sums, wide),
+            cells=room(stack, columns, wide),
+            largest=room(stack, 1, wide) if call.inputs.rules.bias is not None else room(0),
+            slots=room(0),
+            space=space,
         )
+        self._output = room(batch, heads, queries, call.inputs.v.shape[-1])
+        widest = call.groups * min(rows, queries)
+        self._slots = room(tiles, stack, sums, widest)
+        self._block_output = room(stack * call.inputs.v.shape[-1] * widest)
+
+    def begin(self, rows: slice) -> Carry:
+        """What some of the item's query rows carry before their first tile; it shares memory."""
+        begin, wide = rows.start * self._groups, (rows.stop - rows.start) * self._groups
+        stack, _, _ = self._carry.reference.shape
+        channels = self._output.shape[-1]
+        carry = rows_of_carry(self._carry, begin, wide)._replace(
+            output=self._block_output[: stack * channels * wide].view(stack, channels, wide),
+            slots=self._slots[..., :wide],
+        )
+        for x in (carry.reference, carry.output, carry.sums):
+            x.zero_()
+        for x in (carry.cells, carry.largest):
+            x.fill_(HIDDEN)
+        carry.limit.fill_(VISIBLE_ABOVE)
+        return carry
+
+    def end(self, rows: slice, carry: Carry) -> None:
+        """Keep the output of these rows, whose room the next block needs."""
+        batch, heads, _ = self._shape
+        of_groups = torch.unflatten(self._output[:, :, rows], 1, (-1, self._groups))  # (b, hkv, groups, r, Dv)
+        shape = (batch, heads // self._groups, of_groups.shape[-1], of_groups.shape[3], self._groups)
+        of_groups.copy_(carry.output.view(shape).transpose(-3, -1))
+
+    def result(self, follows: bool) -> RowSums:
+        """The sums when all tiles of all rows have passed; views wherever that is possible."""
+        carry = self._carry
+        return RowSums(
+            follows=follows,
+            reference=self._unstacked(carry.reference).squeeze(-1),
+            sums=self._unstacked(carry.sums).movedim(-1, 0),
+            output=self._output,
+            cells=self._unstacked(carry.cells),
+            largest=self._unstacked(carry.largest).squeeze(-1) if carry.largest.numel() else carry.largest,
+        )
+
+    def _unstacked(self, x: Tensor) -> Tensor:
+        """``(g, c, n)`` to ``(b, h, r, c)``."""
+        batch, heads, queries = self._shape
+        x = x.view(batch, heads // self._groups, -1, queries, self._groups)  # (b, hkv, c, r, groups)
+        return x.transpose(2, 4).reshape(batch, heads, queries, -1)

@@ -26,5 +26,5 @@ def stacked_tokens(call: Call, block: Area) -> list[Tensor]:
     """What :attr:`attn_cli.inspection.stream.loop.Settings.tokens` holds."""
     if call.tokens is None:
         return []
-    of_rows = (stacked(x, call, block) for x in tokens_of_rows(call, block))  # (g or 1, n, 1) each
+    of_rows = (stacked(x, call, block) for x in tokens_of_rows(call, block))  # (g or 1, 1, n) each
     return [*of_rows, call.tokens[block.batch]]

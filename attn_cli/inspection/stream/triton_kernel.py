@@ -203,8 +203,8 @@ def _enter(
 ) -> None:  # fmt: skip
     """Write what the rows carried; 0 in a row without any visible key."""
     tl.store(reference + row_number, tl.where(top > _VISIBLE_ABOVE, top * slope, 0.0), mask=is_row)
-    tl.store(sums + row_number, z, mask=is_row)
-    tl.store(sums + all_rows + row_number, sharp * _LN_2, mask=is_row)
+    tl.store(sums + row_number, sharp * _LN_2, mask=is_row)
+    tl.store(sums + all_rows + row_number, z, mask=is_row)
     tl.store(sums + 2 * all_rows + row_number, way, mask=is_row)
     channel = tl.arange(0, BLOCK_DV)
     at = output + row_number[:, None] * DV + channel[None, :]

@@ -12,9 +12,9 @@ from attn_cli.inspection.call import Call
 from attn_cli.inspection.pictures import PictureBuilder
 from attn_cli.inspection.rows import RowValues
 from attn_cli.inspection.stream.exact import ExactPass
-from attn_cli.inspection.stream.finish import finish
+from attn_cli.inspection.stream.finish import Measured, finish
 from attn_cli.inspection.stream.functions import Functions, compiled
-from attn_cli.inspection.stream.near import NearScores
+from attn_cli.inspection.stream.near import NearWeights
 from attn_cli.inspection.stream.passes import choose_pass
 from attn_cli.inspection.stream.plan import Plan
 from attn_cli.inspection.stream.spans import Spans
@@ -94,29 +94,26 @@ class Worker:
     def __init__(self, call: Call, spans: Spans, plan: Plan, functions: Functions, results: Results) -> None:
         self._call, self._results = call, results
         self._online = choose_pass(call, spans, plan, functions)
-        self._near = NearScores(call, spans, functions)
+        self._near = NearWeights(call, spans, functions)
         self._exact = ExactPass(call, plan.key_pool, results.kept.weights)
 
     def run(self, piece: Piece) -> None:
         """Measure the rows of an item; their values go into those of its part."""
         values = piece.values.within(piece.part, piece.item)
-        output, cells, of_visible = self._measure(piece.item, values)
-        self._keep(piece.item, values, output)
+        found = self._measure(piece.item, values)
+        self._keep(piece.item, values, found.output)
         self._near.add(piece.item, values)
-        self._results.pictures.add(piece.item, cells)
-        self._results.top.add(piece.item, of_visible)
+        self._results.pictures.add(piece.item, found.cells)
+        self._results.top.add(piece.item, found.of_visible, found.strongest)
 
-    def _measure(self, item: Area, values: RowValues) -> tuple[Tensor, Tensor, Tensor]:
-        """Output, cells, and cells of visible keys alone: from one look at every tile wherever that will do.
-
-        The cells are logarithms of weights, so that the smallest can be told apart too.
-        """
+    def _measure(self, item: Area, values: RowValues) -> Measured:
+        """Look at every tile once wherever that will do."""
         if self._is_for_online(item):
             for follow in (False, True):
                 sums = self._online.sums(item, follow)
-                output = finish(self._call, item, sums, values, self._results.kept.output)
-                if output is not None:
-                    return output, sums.cells, sums.cells
+                found = finish(self._call, item, sums, values, self._results.kept.output)
+                if found is not None:
+                    return found
                 if sums.follows:
                     break
         return self._exact.rows(item, values)
