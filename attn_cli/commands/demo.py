@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from attn_cli.commands import options as opt
+from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import Lengths, parse_align, parse_valid_lens, parse_window, parse_zoom
 
 SHAPE = "What to draw"
@@ -63,10 +64,11 @@ def demo(
     """
     lengths: Lengths | Literal["random"] | None = "random" if valid_lens == "random" else parse_valid_lens(valid_lens)
     align, sides, window_shown = parse_align(causal_align), parse_window(window), parse_zoom(zoom)
-    from attn_cli.commands.drawing import run_drawing
-    from attn_cli.commands.running import RunRequest
-    from attn_cli.inputs.draws import DrawOptions
-    from attn_cli.pipeline import DTYPES
+    with for_good():
+        from attn_cli.commands.drawing import run_drawing
+        from attn_cli.commands.running import RunRequest
+        from attn_cli.inputs.draws import DrawOptions
+        from attn_cli.pipeline import DTYPES
 
     drawing = DrawOptions(
         batch=batch, heads=heads, kv_heads=kv_heads, num_hiddens=num_hiddens, queries=queries, keys=keys, seed=seed,

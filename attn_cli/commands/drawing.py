@@ -19,17 +19,17 @@ from attn_cli.results import RunResult
 
 
 def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool) -> int:
-    """Draw a call, save it where asked, tell its steps where asked, then run and report it."""
+    """Draw a call, run it, save it where asked, tell its steps where asked, then report it."""
     check_save(request.save)
     start = time.perf_counter()
     with resource_errors("cpu"):
         call = draw_call(drawing)
     load_ms = (time.perf_counter() - start) * 1e3
-    if request.save is not None:
-        save_call(call, request.save)
-    request = replace(request, save=None)
+    save, request = request.save, replace(request, save=None)
     with progress_bar() as progress:
         result = RunResult(request.command, (run_one(call, request, load_ms, progress, is_alone=True),))
+    if save is not None:
+        save_call(call, save)
     if with_lesson and not request.json_output and isinstance(call.inputs, ModuleInputs):
         render_lesson(build_lesson(call.inputs), make_console())
     return report(result, request)

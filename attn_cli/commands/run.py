@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attn_cli.commands import options as opt
+from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window, parse_zoom
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.paths import check_readable
@@ -58,7 +59,8 @@ def run(
     window_shown = parse_zoom(zoom)
     check_flags(read)
     check_files(read)
-    from attn_cli.commands.running import RunRequest, run_file
+    with for_good():
+        from attn_cli.commands.running import RunRequest, run_file
 
     request = RunRequest(
         "run", device, dtype and dtype.value, backend.value, repeat, top, similarity, weights, json_output, save,

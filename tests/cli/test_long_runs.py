@@ -61,16 +61,18 @@ def interrupt_in_terminal(*arguments):
     return shown.decode(), process.returncode, out
 
 
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
+@pytest.fixture(scope="module", params=["run", "demo"])
+def interrupted(request, tmp_path_factory):
     """A run that was interrupted while it inspected, with ``--save``: its terminal, exit code, stdout and folder."""
     folder = tmp_path_factory.mktemp("saved")
     for length in LENGTHS:
-        path = write(
-            tmp_path_factory.mktemp("read") / "qkv.safetensors", {x: torch.randn(1, 4, length, 4) for x in "qkv"}
-        )
+        command = demo(length)
+        if request.param == "run":
+            tensors = {x: torch.randn(1, 4, length, 4) for x in "qkv"}
+            path = write(tmp_path_factory.mktemp("read") / "qkv.safetensors", tensors)
+            command = ["run", path, "--causal", "--repeat", "1"]
         saved = ("--save", str(folder / "out.safetensors"))
-        shown, code, out = interrupt_in_terminal("run", path, "--causal", "--repeat", "1", *saved)
+        shown, code, out = interrupt_in_terminal(*command, *saved)
         if code == INTERRUPTED:
             break
     return shown, code, out, folder
