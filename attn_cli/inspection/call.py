@@ -12,6 +12,7 @@ from attn_cli.attention.types import AttentionInputs, LinearWeights, accumulatio
 from attn_cli.inspection.seen import Seen
 
 LARGEST_LOGIT = 1e25
+LARGEST_IN_FLOAT32 = 256.0  # beyond, a rounding of a logit is more than 1e-5 of its weight
 LONGEST_VALUE = 1e10
 VALUES_AT_ONCE = 2**22
 TILE_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -24,7 +25,8 @@ class Call:
     Attributes:
         inputs: Q, K and V stay where and as they are, one key/value head for its whole group of query heads; a tile
             of them is converted when it is read.
-        dtype: the accumulation dtype; bias, sinks and output projection are in it.
+        dtype: the accumulation dtype; bias, sinks and output projection are in it. On the CPU it is float64 where the
+            logits may be too large for float32, so that a logit formed a second time gives the same weight.
         seen: who may attend to whom. A key whose bias is −∞ is hidden here too, since it can never get a weight.
         projections: ``(Hq, min(E, Dv), Dv)``: maps a head's output to a vector as long as its part of the output
             projection, or None where W_O is not known.
@@ -48,14 +50,17 @@ class Call:
         dtype = accumulation_dtype(inputs.q.dtype)
         if inputs.q.dtype not in TILE_DTYPES:
             inputs = inputs.to(inputs.q.device, dtype)
+        q, k, v = (_longest(x, dtype) for x in (inputs.q, inputs.k, inputs.v))
+        of_group = q.view(len(q), k.shape[1], -1).amax(dim=-1)  # (B, Hkv)
+        largest = of_group * k * abs(inputs.scale)
+        sound = _is_sound(inputs, of_group * k, v)
+        if inputs.q.device.type == "cpu" and bool(sound.all()) and _are_large(inputs, largest):
+            dtype = torch.float64
         inputs = replace(inputs, rules=inputs.rules.to(inputs.q.device, dtype))
         projection, tokens = inputs.output_projection, inputs.token_ids
         maps = None if projection is None else _head_projections(projection, inputs.index.heads, inputs.v, dtype)
         numbers = None if tokens is None else torch.unique(tokens, return_inverse=True)[1].to(torch.int32)
-        q, k, v = (_longest(x, dtype) for x in (inputs.q, inputs.k, inputs.v))
-        of_group = q.view(len(q), k.shape[1], -1).amax(dim=-1)  # (B, Hkv)
-        largest = of_group * k * abs(inputs.scale)
-        return cls(inputs, dtype, Seen.of(inputs), maps, numbers, largest, _is_sound(inputs, of_group * k, v))
+        return cls(inputs, dtype, Seen.of(inputs), maps, numbers, largest, sound)
 
     @property
     def groups(self) -> int:
@@ -80,6 +85,15 @@ def _longest(x: Tensor, dtype: torch.dtype) -> Tensor:
         norm = torch.linalg.vector_norm(x[:, :, rows], dim=-1, dtype=dtype)  # (B, H, r)
         longest = torch.maximum(longest, norm.amax(dim=-1))
     return longest
+
+
+def _are_large(inputs: AttentionInputs, largest: Tensor) -> bool:
+    """Whether a logit may be too large for its weight to have a float32's digits."""
+    rules, limit = inputs.rules, LARGEST_IN_FLOAT32
+    if rules.bias is not None and float(rules.bias.amax()) > limit:
+        return True
+    is_capped = rules.softcap is not None and abs(rules.softcap) <= limit
+    return not is_capped and float(largest.amax()) > limit
 
 
 def _is_sound(inputs: AttentionInputs, scores: Tensor, values: Tensor) -> Tensor:

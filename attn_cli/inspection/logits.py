@@ -35,6 +35,7 @@ def keys_of(x: Tensor, keys: slice) -> Tensor:
 def weights_of(logits: Tensor, reference: Tensor, total: Tensor) -> Tensor:
     """exp(logit − m) / T: the weights, from a row's reference logit m and its sum of exponentials T.
 
-    Not exp(logit − lse): where the logits are large, lse = m + ln T has too few digits left for ln T.
+    Not exp(logit − lse): where the logits are large, lse = m + ln T has too few digits left for ln T. None is more than
+    1, also where a logit was rounded otherwise than when m was formed.
     """
-    return torch.exp(logits - reference) / total
+    return (torch.exp(logits - reference) / total).clamp(max=1.0)

@@ -108,6 +108,37 @@ def test_large_masks_are_made_in_blocks(monkeypatch):
     torch.testing.assert_close(backends.run("sdpa", call).output, whole, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"window": (6, 0), "causal": True},
+        {"window": (2, 3), "align": "top-left", "kv_heads": 2},
+        {"window": (4, 1), "valid_lens": torch.tensor([0, 37])},
+        {"window": (4, -1), "bias": torch.randn(1, 4, 40, 50)},
+        {"window": (5, 2), "keep": torch.rand(2, 1, 40, 50) > 0.4},
+        {"causal": True, "align": 30},
+        {"causal": True, "align": -20},
+    ],
+)
+def test_blocks_of_rows_read_the_keys_they_reach(case, monkeypatch):
+    call = make_call(queries=40, keys=50, dtype=torch.float32, **case)
+    monkeypatch.setattr(sdpa, "ROWS_OF_WINDOW", 8)
+    monkeypatch.setattr(sdpa, "MASK_CELLS_AT_ONCE", 16 * 50 * 8)
+    torch.testing.assert_close(backends.run("sdpa", call).output.double(), exact(call), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_a_window_costs_its_width_for_every_row(size, monkeypatch):
+    cells, run = [], sdpa._sdpa
+    monkeypatch.setattr(sdpa, "ROWS_OF_WINDOW", 16)
+    monkeypatch.setattr(
+        sdpa, "_sdpa", lambda inputs, rows, **mask: cells.append(inputs.weights_shape) or run(inputs, rows, **mask)
+    )
+    call = make_call(1, 1, queries=size, keys=size, dtype=torch.float32, causal=True, window=(15, 0))
+    sdpa.SDPABackend("sdpa").prepare(call)()
+    assert sum(shape[2] * shape[3] for shape in cells) <= 32 * size
+
+
 def test_bottom_right_mask_object_is_what_the_rule_says():
     """Taken on CUDA alone; here its meaning is checked where PyTorch turns it into a mask."""
     from attn_cli.attention.torch_compat import bottom_right_causal

@@ -7,7 +7,7 @@ import torch
 
 from attn_cli.attention import textbook
 from attn_cli.inspection.inspector import inspect
-from attn_cli.inspection.options import InspectOptions
+from attn_cli.inspection.options import InspectOptions, Zoom
 from attn_cli.inspection.stream import online
 from attn_cli.inspection.stream.exact import ExactPass
 from attn_cli.inspection.stream.online import OnlinePass
@@ -192,3 +192,20 @@ def test_bfloat16_inputs_whose_products_overflow(size, exact_heads):
     assert bool(steps.output.isnan().any())
     assert found.metrics["nonfinite"].tolist() == [[0.0, float(steps.output[0, 1].isnan().any(-1).sum()), 0.0]]
     assert exact_heads
+
+
+@pytest.mark.parametrize("size", [30.0, 1e3, 1e5, 1e7])
+def test_weights_formed_twice_agree_however_large_the_logits(size):
+    """A head whose queries are its keys: pairs, window, picture and scores come from dot products formed apart."""
+    call = make_call(1, 2, queries=150, keys=150, features=16, dtype=torch.float32)
+    call = replace(call, q=call.q * size, k=call.q.clone())
+    found = inspect(call, InspectOptions(zoom=Zoom(0, 40, 0, 40)))
+    wide = textbook.attend(call.to(CPU, torch.float64)).weights
+    for weights in (found.top.weight, found.pictures.weights):
+        assert float(weights.amax()) <= 1.0
+    strongest = wide.flatten(2).sort(descending=True).values[..., :3]
+    torch.testing.assert_close(found.top.weight, strongest, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found.pictures.weights.double(), wide[..., :40, :40], rtol=1e-5, atol=1e-7)
+    own = wide.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    torch.testing.assert_close(found.metrics["self_score"], own, rtol=1e-5, atol=1e-7)
+    assert found.output.dtype == found.lse.dtype == torch.float32

@@ -102,8 +102,8 @@ def test_rows_that_see_nothing_in_the_first_tiles_or_nothing_at_all():
     assert_like_the_textbook(call, inspect(call, InspectOptions(block_rows=40, block_keys=4)))
 
 
-def test_a_tile_that_is_wholly_masked_is_never_read():
-    """NaN in keys that no tile needs would show in every number it touched; the work is told in scores."""
+def test_a_tile_that_is_wholly_masked_is_no_work():
+    """The work that is told, in scores; test_stream_functions counts what is computed."""
     told = []
     wide = make_call(batch=1, heads=1, queries=512, keys=512, causal=True, features=2, dtype=torch.float32)
     inspect(wide, InspectOptions(block_rows=8), lambda _, total: told.append(total))

@@ -4,6 +4,7 @@ python -m tests.inspection.triton_runs interpret OUT.safetensors
 python -m tests.inspection.triton_runs compile
 """
 
+import math
 import random
 import sys
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from attn_cli.attention.types import AttentionInputs
+from attn_cli.inspection import call as call_module
 from attn_cli.inspection.areas import Area
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.inspector import inspect
@@ -181,6 +183,7 @@ def compile_for_gpus() -> None:
 
 
 if __name__ == "__main__":
+    call_module.LARGEST_IN_FLOAT32 = math.inf  # as on a GPU, where sums stay in float32
     if sys.argv[1] == "interpret":
         interpret(sys.argv[2])
     else:

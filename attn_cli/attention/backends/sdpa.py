@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from attn_cli.attention.textbook import rows_of
 from attn_cli.attention.types import AttentionInputs
 
 MASK_CELLS_AT_ONCE = 2**25
+ROWS_OF_WINDOW = 1024
 
 
 class SDPABackend:
@@ -78,9 +80,42 @@ def _attention(inputs: AttentionInputs) -> Callable[[], Tensor]:
             return lambda: _sdpa(inputs, whole, attn_mask=bottom_right)
     blocks = _row_blocks(inputs)
     if len(blocks) > 1:
-        return lambda: torch.cat([_sdpa(inputs, rows, attn_mask=_mask(inputs, rows)) for rows in blocks], dim=2)
+        pieces = [_reached(inputs, rows) for rows in blocks]
+        return lambda: torch.cat([_sdpa(piece, whole, attn_mask=_mask(piece, whole)) for piece in pieces], dim=2)
     mask = _mask(inputs, whole)
     return lambda: _sdpa(inputs, whole, attn_mask=mask)
+
+
+def _reached(inputs: AttentionInputs, rows: slice) -> AttentionInputs:
+    """Some query rows with the keys from the first that any of them sees to the last; all are views."""
+    mask, bias = inputs.rules.mask, inputs.rules.bias
+    first, behind = mask.interval(rows)
+    start = min(int(first.amin()), mask.num_keys - 1)
+    keys = slice(start, max(int(behind.amax()), start + 1))  # at least one key
+    lens = mask.valid_lens
+    if lens is not None:
+        lens = (lens[:, rows] if lens.dim() == 2 else lens).sub(start).clamp(0, keys.stop - start)
+    part = replace(
+        mask,
+        num_keys=keys.stop - start,
+        places=mask.places[rows] - start,
+        valid_lens=lens,
+        keep=None if mask.keep is None else _part(mask.keep, rows, keys),
+    )
+    bias = None if bias is None else _part(bias, rows, keys)
+    return replace(
+        inputs,
+        q=inputs.q[:, :, rows],
+        k=inputs.k[:, :, keys],
+        v=inputs.v[:, :, keys],
+        rules=replace(inputs.rules, mask=part, bias=bias, scale=inputs.scale),
+    )
+
+
+def _part(x: Tensor, rows: slice, keys: slice) -> Tensor:
+    """Some rows and keys of a tensor that broadcasts to ``(B, Hq, Sq, Sk)``."""
+    x = rows_of(x, rows)
+    return x if x.shape[3] == 1 else x[..., keys]
 
 
 def _is_fused(inputs: AttentionInputs) -> bool:
@@ -127,4 +162,7 @@ def _row_blocks(inputs: AttentionInputs) -> list[slice]:
         copies = inputs.q.shape[0] * inputs.q.shape[1]
     if rules.mask.valid_lens is not None:
         copies = max(copies, len(rules.mask.valid_lens))
-    return row_blocks(queries, copies * keys, MASK_CELLS_AT_ONCE)
+    blocks = row_blocks(queries, copies * keys, MASK_CELLS_AT_ONCE)
+    if rules.mask.window is None or blocks[0].stop <= ROWS_OF_WINDOW or queries <= 2 * ROWS_OF_WINDOW:
+        return blocks
+    return [slice(start, min(start + ROWS_OF_WINDOW, queries)) for start in range(0, queries, ROWS_OF_WINDOW)]

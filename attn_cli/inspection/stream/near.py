@@ -14,7 +14,7 @@ from attn_cli.inspection.seen import Seen, gather_key
 from attn_cli.inspection.stream.functions import Functions
 from attn_cli.inspection.stream.spans import Spans
 
-VALUES_AT_ONCE = 2**17  # queries that stay in the cache while their keys pass
+VALUES_AT_ONCE = 2**17  # of queries, that stay in the cache while their keys pass
 
 
 class NearWeights:

@@ -36,6 +36,7 @@ def supports(call: Call, plan: Plan) -> str | None:
         f"q, k and v are not all of one dtype of {', '.join(map(dtype_name, DTYPES))}": inputs.q.dtype not in DTYPES
         or not inputs.q.dtype == inputs.k.dtype == inputs.v.dtype,
         f"a head has more than {LARGEST_HEAD} features": max(inputs.q.shape[-1], inputs.v.shape[-1]) > LARGEST_HEAD,
+        "the sums are kept in float64": call.dtype != torch.float32,
         "there is a bias": rules.bias is not None,
         "there is a keep mask": rules.mask.keep is not None,
         "hidden keys have a finite logit": rules.mask.value is not None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attn_cli.attention.types import accumulation_dtype
 from attn_cli.inspection.areas import Area
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.pictures import PictureBuilder
@@ -28,7 +29,7 @@ class Kept:
     """What is kept of every query row.
 
     Attributes:
-        output: ``(B, Hq, Sq, Dv)`` on the CPU.
+        output: ``(B, Hq, Sq, Dv)`` on the CPU; like lse and weights in the accumulation dtype of the inputs' own.
         lse: ``(B, Hq, Sq)`` on the CPU.
         reference, total: ``(B, Hq, Sq)`` on the device, what weights are formed with.
         weights: ``(B, Hq, Sq, Sk)`` on the CPU where they were asked for.
@@ -46,14 +47,14 @@ class Kept:
     def empty(cls, call: Call, keep_weights: bool) -> Kept:
         """Room for all rows."""
         shape = call.inputs.weights_shape
-        sinks = keep_weights and call.inputs.rules.sinks is not None
+        sinks, dtype = keep_weights and call.inputs.rules.sinks is not None, accumulation_dtype(call.inputs.q.dtype)
         return cls(
-            output=torch.empty(*shape[:3], call.inputs.v.shape[-1], dtype=call.dtype),
-            lse=torch.empty(shape[:3], dtype=call.dtype),
+            output=torch.empty(*shape[:3], call.inputs.v.shape[-1], dtype=dtype),
+            lse=torch.empty(shape[:3], dtype=dtype),
             reference=torch.empty(shape[:3], dtype=call.dtype, device=call.device),
             total=torch.empty(shape[:3], dtype=call.dtype, device=call.device),
-            weights=torch.empty(shape, dtype=call.dtype) if keep_weights else None,
-            sinks=torch.empty(shape[:3], dtype=call.dtype) if sinks else None,
+            weights=torch.empty(shape, dtype=dtype) if keep_weights else None,
+            sinks=torch.empty(shape[:3], dtype=dtype) if sinks else None,
         )
 
 
@@ -136,7 +137,7 @@ class Worker:
         if bool(values.faulty.any()):  # the norm of finite numbers may overflow
             values.faulty.copy_(~output.isfinite().all(dim=-1))
         if values.projected_norm is not None and self._call.projections is not None:
-            projected = output @ self._call.projections[item.heads].mT  # (b, h, r, min(E, Dv))
+            projected = output.to(self._call.dtype) @ self._call.projections[item.heads].mT  # (b, h, r, min(E, Dv))
             values.projected_norm.copy_(torch.linalg.vector_norm(projected, dim=-1))
 
 
