@@ -88,10 +88,13 @@ def _longest(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _are_large(inputs: AttentionInputs, largest: Tensor) -> bool:
-    """Whether a logit may be too large for its weight to have a float32's digits."""
+    """Whether a logit may be too large for its weight to have a float32's digits.
+
+    Beside a large bias it stays float32: what a bias of −1e9 leaves of the logits, there as in the kernel, is nothing.
+    """
     rules, limit = inputs.rules, LARGEST_IN_FLOAT32
-    if rules.bias is not None and float(rules.bias.amax()) > limit:
-        return True
+    if rules.bias is not None and bool(((rules.bias.abs() > limit) & rules.bias.isfinite()).any()):
+        return False
     is_capped = rules.softcap is not None and abs(rules.softcap) <= limit
     return not is_capped and float(largest.amax()) > limit
 
