@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ SDPA_KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
+MOST_SHAPES = 256
 
 
 class _Operators(TorchDispatchMode):
@@ -44,7 +46,10 @@ class _Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def observe_operators(call: Callable[[], Tensor]) -> tuple[Tensor, list[str]]:
+Result = TypeVar("Result")
+
+
+def observe_operators(call: Callable[[], Result]) -> tuple[Result, list[str]]:
     """Run ``call`` and name the operators that really ran, in order."""
     with _Operators() as operators:
         result = call()
@@ -78,6 +83,12 @@ def only_kernel(name: str) -> Iterator[list[str]]:
             reasons.extend(text for text in texts if not text.endswith("because:"))
 
 
+def held_to_kernel(name: str, attention: Callable[[], Tensor]) -> Tensor:
+    """Run SDPA with this kernel alone, and collect nothing: as little as possible stands around the kernel."""
+    with sdpa_kernel(SDPA_KERNELS[name]):
+        return attention()
+
+
 def bottom_right_causal(num_queries: int, num_keys: int) -> Any:
     """The mask object by which SDPA's fused kernels know causal order aligned at the last key."""
     from torch.nn.attention.bias import causal_lower_right
@@ -100,6 +111,86 @@ def flex_attention(
             return output, aux.lse
         output, lse = function(q, k, v, return_lse=True, **options)
         return output, lse
+
+
+def causal_flex(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool, compiled: bool) -> Callable[[], Tensor]:
+    """``flex_attention`` without other rules than causal order aligned at the last key, made ready to run.
+
+    Causal order goes in as a block mask, so that the compiled kernel leaves out blocks that no query sees.
+    """
+    from torch.nn.attention import flex_attention as flex
+
+    offset = k.shape[2] - q.shape[2]
+
+    def is_visible(_b: Tensor, _h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return j <= i + offset
+
+    mask = flex.create_block_mask(is_visible, None, None, q.shape[2], k.shape[2], str(q.device)) if causal else None
+    options: dict[str, Any] = {"scale": scale, "enable_gqa": q.shape[1] != k.shape[1], "block_mask": mask}
+    function: Any = _compiled_flex() if compiled else flex.flex_attention
+
+    def run() -> Tensor:
+        if compiled:
+            return cast(Tensor, function(q, k, v, **options))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*flex_attention called without torch.compile.*")
+            return cast(Tensor, function(q, k, v, **options))
+
+    return run
+
+
+@functools.cache
+def _compiled_flex() -> Any:
+    """``flex_attention`` compiled anew for every shape, however many there are.
+
+    PyTorch gives up after eight and would run the unfused reference in its place without a word. Its backward pass may
+    run again and again: it must not reuse the memory of what the forward pass has left for it.
+    """
+    from torch import _dynamo
+    from torch._functorch import config as functorch_config
+    from torch.nn.attention.flex_attention import flex_attention
+
+    for limit in ("recompile_limit", "cache_size_limit"):  # the same one by its new and its old name
+        if hasattr(_dynamo.config, limit):
+            setattr(_dynamo.config, limit, MOST_SHAPES)
+            break
+    if hasattr(functorch_config, "donated_buffer"):
+        functorch_config.donated_buffer = False
+    return torch.compile(flex_attention, dynamic=False, fullgraph=True)
+
+
+def float32_matmul_eps(device: torch.device) -> float:
+    """The rounding of a float32 matrix product in the mode that this process is in."""
+    precision = torch.get_float32_matmul_precision()
+    if precision == "highest":
+        return torch.finfo(torch.float32).eps
+    if device.type == "cuda":
+        return 2.0**-10  # TensorFloat-32
+    return torch.finfo(torch.bfloat16).eps if precision == "medium" else torch.finfo(torch.float32).eps
+
+
+def allows_tf32(where: Literal["matmul", "cudnn"]) -> bool | None:
+    """Whether float32 products on CUDA may round to TensorFloat-32; None where PyTorch will not tell.
+
+    It refuses where the older and the newer way to set it were both used in one process.
+    """
+    try:
+        return bool(torch.backends.cuda.matmul.allow_tf32 if where == "matmul" else torch.backends.cudnn.allow_tf32)
+    except RuntimeError:
+        return None
+
+
+def cudnn_version() -> int | None:
+    """cuDNN's version as one number, or None where there is none."""
+    return cast("int | None", torch.backends.cudnn.version())
+
+
+def cuda_clock_mhz(device: torch.device) -> int | None:
+    """The clock of a CUDA device's multiprocessors now, or None where nothing on this machine tells it."""
+    try:
+        return int(torch.cuda.clock_rate(device))
+    except Exception:  # whatever the optional library behind it raises
+        return None
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -1,0 +1,200 @@
+"""An earlier run out of its file, and a new one beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from attn_cli.benchmark.statistics import MARGIN, verdict
+from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Mode
+from attn_cli.errors import InputError, UsageError, in_file
+from attn_cli.inputs.text import shown
+
+SCHEMA = "attn.bench/1"
+KIND = "a JSON file as attn bench --save writes it"
+LARGEST_FILE = 256 * 2**20  # bytes; all samples of thousands of results take a tenth of it
+MEASURED_STATUS = ("ok", "interrupted")  # a wrong backend's time says nothing about a right one's
+MUST_AGREE = (
+    "device",
+    "device_name",
+    "threads",
+    "float32_matmul_precision",
+    "allow_tf32",
+    "cudnn_allow_tf32",
+    "l2_flush_bytes",
+)
+VARYING = ("clock", "mhz", "load", "temperature", "time", "available", "free")  # differ between any two runs
+
+Key = tuple[str, BenchCase]
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an earlier ``attn bench`` measured.
+
+    Attributes:
+        file: where it was read.
+        environment: as it was then.
+        samples: milliseconds of each backend and case that was timed and right.
+    """
+
+    file: str
+    environment: dict[str, Setting]
+    samples: dict[Key, tuple[float, ...]]
+
+
+def load(path: str | Path) -> Baseline:
+    """Read the JSON that ``attn bench --save`` or ``--json`` wrote.
+
+    Raises:
+        InputError: where it cannot be read, is broken, or is another kind of file.
+    """
+    file = shown(str(path))
+    document = _parsed(Path(path), file)
+    found = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(found, str) or found != SCHEMA:
+        kind = f"its schema is {shown(found)}" if isinstance(found, str) else "it names no schema"
+        raise in_file(file, kind, f"expected {SCHEMA}, {KIND}")
+    try:
+        data = _mapping(document["data"])
+        environment = {shown(key): _setting(value) for key, value in _mapping(data["environment"]).items()}
+        entries = [_entry(_mapping(entry)) for entry in _sequence(data["results"]) if _is_measured(_mapping(entry))]
+        environment["device"]
+    except KeyError as error:
+        _refuse(file, f"{error.args[0]} is missing in it")
+    except (TypeError, ValueError, OverflowError) as error:
+        _refuse(file, f"it holds {shown(str(error))}")
+    return Baseline(file, environment, dict(entries))
+
+
+def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> Comparison:
+    """Every result that both have, by :func:`attn_cli.benchmark.statistics.verdict`, in the report's order.
+
+    Args:
+        report: the new run.
+        baseline: the old one.
+        margin: the least difference that counts, 0.05 for 5 %.
+
+    Raises:
+        UsageError: where the two ran on another device or with other settings, or have no result in common.
+    """
+    check_environment(report.environment, baseline)
+    measured = {(result.backend, result.case): samples for result in report.results if (samples := _samples(result))}
+    entries = tuple(
+        Compared(backend, case, *verdict(baseline.samples[backend, case], samples, margin))
+        for (backend, case), samples in measured.items()
+        if (backend, case) in baseline.samples
+    )
+    if measured and not entries:
+        hint = "run the same backends, dtypes, shapes and mode as the baseline did, or write a new one with --save"
+        raise UsageError(f"--baseline {baseline.file}: it has no result in common with this run", hint)
+    missing = len(measured.keys() ^ baseline.samples.keys())
+    return Comparison(baseline.file, entries, missing, _notes(report.environment, baseline.environment))
+
+
+def check_environment(environment: Mapping[str, Setting], baseline: Baseline) -> None:
+    """Refuse a baseline of another device or other settings; to be asked before anything is measured.
+
+    Raises:
+        UsageError: names the first setting that differs.
+    """
+    for name in MUST_AGREE:
+        old, new = baseline.environment.get(name), environment.get(name)
+        if old != new:
+            message = f"--baseline {baseline.file}: {_difference(name, old, new)}; the two cannot be compared"
+            raise UsageError(message, "run both with the same device and settings, or write a new one with --save")
+
+
+def _notes(new: Mapping[str, Setting], old: Mapping[str, Setting]) -> tuple[str, ...]:
+    """What else differs, and may."""
+    names = [name for name in new if name not in MUST_AGREE and not any(word in name.lower() for word in VARYING)]
+    return tuple(_difference(name, old.get(name), new[name]) for name in names if old.get(name) != new[name])
+
+
+def _difference(name: str, old: Setting, new: Setting) -> str:
+    return f"{name.replace('_', ' ')} was {_said(old)} and is {_said(new)} now"
+
+
+def _said(value: Setting) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "unknown" if value is None else shown(str(value))
+
+
+def _samples(result: BenchResult) -> tuple[float, ...]:
+    return result.ms.samples if result.ms is not None and result.status in MEASURED_STATUS else ()
+
+
+def _parsed(path: Path, file: str) -> Any:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            _refuse(file, f"it is larger than {LARGEST_FILE // 2**20} MiB")
+        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or 'it cannot be read'}; expected {KIND}") from None
+    except (ValueError, RecursionError):
+        _refuse(file, "it is no whole JSON document")
+
+
+def _refuse(file: str, found: str) -> NoReturn:
+    raise in_file(file, found, f"expected {KIND}", "write a new one with attn bench --save FILE")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_measured(entry: Mapping[str, Any]) -> bool:
+    return entry["status"] in MEASURED_STATUS and entry["ms"] is not None
+
+
+def _entry(entry: Mapping[str, Any]) -> tuple[Key, tuple[float, ...]]:
+    samples = tuple(_milliseconds(value) for value in _sequence(_mapping(entry["ms"])["samples"]))
+    if not samples:
+        raise ValueError("a result without samples")
+    backend = entry["backend"]
+    if not isinstance(backend, str):
+        raise TypeError("a backend that is no text")
+    return (backend, _case(entry)), samples
+
+
+def _case(entry: Mapping[str, Any]) -> BenchCase:
+    """The case of a result, each field of just the type it has in :class:`BenchCase`."""
+    kinds = get_type_hints(BenchCase)
+    values = {field.name: entry[field.name] for field in fields(BenchCase)}
+    for name, value in values.items():
+        kind = str if kinds[name] is Mode else kinds[name]
+        if type(value) is not kind:
+            raise TypeError(f"a case whose {name} is no {kind.__name__}")
+    if values["mode"] not in get_args(Mode):
+        raise ValueError(f"a case of mode {values['mode']}")
+    return BenchCase(**values)
+
+
+def _milliseconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError("a sample that is no time")
+    return float(value)
+
+
+def _setting(value: object) -> Setting:
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise TypeError("a setting that is neither text nor number")
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("no object where one belongs")
+    return value
+
+
+def _sequence(value: object) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise TypeError("no list where one belongs")
+    return value

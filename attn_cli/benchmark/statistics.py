@@ -1,0 +1,150 @@
+"""What samples say: their median and spread, whether two runs differ, and how a value grows with the length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn_cli.benchmark.timing import median_and_iqr
+from attn_cli.benchmark.types import Summary, Verdict
+
+CONFIDENCE = 0.99
+RESAMPLES = 5_000  # in each of two orders
+SEED = 0
+MARGIN = 0.05
+FEWEST_SAMPLES = 5  # with fewer on each side, two runs of the same lie wholly apart more often than once in 20
+SHARE_OF_DRIFT = 0.9  # of the margin, left to clocks and memory layout that differ between two runs of the same
+LEAST_MS = 1e-9  # stands for 0, which has no logarithm; no clock is so fine
+
+
+def summarize(samples: Sequence[float]) -> Summary:
+    """The median, interquartile range and minimum of ``samples``, milliseconds in the order they were taken.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    if not samples:
+        raise ValueError("no samples to summarize")
+    median, iqr = median_and_iqr(tuple(samples))
+    return Summary(tuple(samples), median, iqr or 0.0, min(samples))
+
+
+def ratio_interval(old: Sequence[float], new: Sequence[float]) -> tuple[float, float, float]:
+    """The ratio of the medians, new over old, and its 99 % bootstrap interval.
+
+    Percentile bootstrap (Efron 1979): both runs are drawn again with replacement 10 000 times, from a fixed seed, so
+    that the same samples give the same interval. Half of the times the old run is drawn first, half of them the new
+    one from the same seed again, so that swapping the runs gives exactly the inverse.
+
+    Args:
+        old: at least one sample.
+        new: at least one sample, in the same unit.
+
+    Returns:
+        ratio, low, high.
+    """
+    before, after = _ordered(old), _ordered(new)
+    drawn = np.concatenate((_log_ratios(before, after), -_log_ratios(after, before)))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (math.exp(bound) for bound in np.quantile(drawn, (tail, 1 - tail)))
+    return float(np.median(after) / np.median(before)), low, high
+
+
+def verdict(
+    old: Sequence[float], new: Sequence[float], margin: float = MARGIN
+) -> tuple[Verdict, float, float, float, float]:
+    """Whether ``new`` is FASTER or SLOWER than ``old``, the SAME, or whether the samples leave it UNCLEAR.
+
+    FASTER and SLOWER are said where the whole interval of :func:`ratio_interval` lies beyond the margin, SAME where all
+    of it lies within, from ``1 / (1 + margin)`` to ``1 + margin``. With fewer than five samples on a side it is
+    UNCLEAR.
+
+    Args:
+        old: milliseconds of the earlier run.
+        new: milliseconds of the later one.
+        margin: the least difference that counts, 0.05 for 5 %; :func:`explained_by_noise` may widen it.
+
+    Returns:
+        The verdict, the ratio of the medians, low, high, and the margin that was used.
+    """
+    ratio, low, high = ratio_interval(old, new)
+    margin = max(margin, explained_by_noise(old, new, (ratio, low, high), margin))
+    said: Verdict = "UNCLEAR" if min(len(old), len(new)) < FEWEST_SAMPLES else _judge(low, high, margin)
+    return said, ratio, low, high, margin
+
+
+def explained_by_noise(
+    old: Sequence[float], new: Sequence[float], interval: tuple[float, float, float], margin: float = MARGIN
+) -> float:
+    """How far from 1 the ratio of two runs of the same may well lie.
+
+    It is the drift between runs plus the reach of the interval. Drift cannot be seen within a run: it is taken as nine
+    tenths of the margin, or, where that is more, as half of both runs' interquartile ranges (each over its median,
+    joined as the root of their squares), for what disturbs a machine within a run disturbs it between runs as well.
+    The reach is that from the ratio to the nearer end, for a few slow samples can stretch the other end far.
+
+    Args:
+        old: milliseconds of the earlier run.
+        new: milliseconds of the later one.
+        interval: their :func:`ratio_interval`.
+        margin: the least difference that counts.
+    """
+    ratio, low, high = interval
+    drift = max(SHARE_OF_DRIFT * margin, math.hypot(summarize(old).noise, summarize(new).noise) / 2)
+    return drift + min(high / ratio, ratio / low) - 1
+
+
+def exponent(lengths: Sequence[float], values: Sequence[float | None]) -> float | None:
+    """The least-squares slope of log value against log length: ``value ~ length ** exponent``.
+
+    Lengths whose value is None, zero or not finite are left out; None for fewer than two different ones.
+    """
+    pairs = zip(lengths, values, strict=True)
+    points = [(math.log(n), math.log(v)) for n, v in pairs if v is not None and v > 0 and math.isfinite(v)]
+    if len({x for x, _ in points}) < 2:
+        return None
+    x, y = np.array(points).T
+    x, y = x - x.mean(), y - y.mean()
+    return float(x @ y / (x @ x))
+
+
+def _judge(low: float, high: float, margin: float) -> Verdict:
+    if low > 1 + margin:
+        return "SLOWER"
+    if high < 1 / (1 + margin):
+        return "FASTER"
+    return "SAME" if low >= 1 / (1 + margin) and high <= 1 + margin else "UNCLEAR"
+
+
+def _ordered(samples: Sequence[float]) -> NDArray[np.float64]:
+    if not len(samples):
+        raise ValueError("no samples to compare")
+    return np.sort(np.maximum(np.asarray(samples, dtype=np.float64), LEAST_MS))
+
+
+def _log_ratios(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    generator = np.random.default_rng(SEED)
+    old_medians = _bootstrap_medians(old, generator)
+    logs: NDArray[np.float64] = np.log(_bootstrap_medians(new, generator) / old_medians)
+    return logs
+
+
+def _bootstrap_medians(ordered: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
+    """Medians of RESAMPLES draws with replacement, without making the draws.
+
+    Drawing n of n sorted samples is drawing n uniform numbers u and taking sample ``floor(n·u)`` of each, so the middle
+    one of the draw is the sample at the middle order statistic of n uniforms, whose distribution is a Beta. An even n
+    needs the next order statistic too: the least of the uniforms that are left above the first.
+    """
+    n = len(ordered)
+    middle = (n + 1) // 2
+    place = generator.beta(middle, n - middle + 1, RESAMPLES)
+    lower = ordered[np.minimum((n * place).astype(np.intp), n - 1)]
+    if n % 2:
+        return lower
+    place += (1 - place) * generator.beta(1, n - middle, RESAMPLES)
+    upper = ordered[np.minimum((n * place).astype(np.intp), n - 1)]
+    return (lower + upper) / 2
