@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,11 @@ RULES = "How to attend"
 SELECTING = "What to look at"
 RUNNING = "How to run"
 OUTPUT = "Output"
+CASES = "What to compute"
+MEASURING = "How to measure"
+
+LONGEST_SECONDS = 3600.0
+Form = Literal["table", "json", "csv", "markdown"]
 
 
 class Dtype(StrEnum):
@@ -34,6 +39,13 @@ class BackendName(StrEnum):
     cudnn = "cudnn"
     math = "math"
     flex = "flex"
+
+
+class ModeName(StrEnum):
+    """The passes that can be timed."""
+
+    forward = "forward"
+    backward = "backward"
 
 
 class Layout(StrEnum):
@@ -238,5 +250,106 @@ Save = Annotated[
         metavar="OUT.safetensors",
         help="Write output, lse (weights, projected) to a file.",
         rich_help_panel=OUTPUT,
+    ),
+]
+BenchDevice = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to run.", rich_help_panel=MEASURING)
+]
+BenchDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="LIST",
+        help="Dtypes, such as float32,bfloat16. [default: float32; on a GPU bfloat16]",
+        rich_help_panel=CASES,
+    ),
+]
+BenchBatch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch", metavar="LIST", help="Batch sizes, such as 1,4. [default: 1; on a GPU 4]", rich_help_panel=CASES
+    ),
+]
+BenchHeads = Annotated[
+    str | None,
+    typer.Option(
+        "--heads", metavar="LIST", help="Query heads, such as 8,32. [default: 8; on a GPU 16]", rich_help_panel=CASES
+    ),
+]
+BenchKvHeads = Annotated[
+    str | None,
+    typer.Option("--kv-heads", metavar="LIST", help="Key/value heads. [default: --heads]", rich_help_panel=CASES),
+]
+BenchHeadDim = Annotated[
+    str | None,
+    typer.Option(
+        "--head-dim", metavar="LIST", help="Features of a head. [default: 64; on a GPU 128]", rich_help_panel=CASES
+    ),
+]
+BenchSeq = Annotated[
+    str | None,
+    typer.Option(
+        "--seq",
+        metavar="LIST",
+        help="Keys, and as many queries. [default: 512,1024,2048; on a GPU 1024,2048,4096,8192]",
+        rich_help_panel=CASES,
+    ),
+]
+BenchQueries = Annotated[
+    str | None,
+    typer.Option("--queries", metavar="LIST", help="Queries, where they are not --seq.", rich_help_panel=CASES),
+]
+BenchCausal = Annotated[
+    bool | None,
+    typer.Option(
+        "--causal/--no-causal",
+        help="A query sees no key after its own place, the last query the last key. [default: on a GPU]",
+        rich_help_panel=CASES,
+    ),
+]
+BenchMode = Annotated[
+    ModeName, typer.Option("--mode", help="The pass that is timed, and that alone.", rich_help_panel=CASES)
+]
+BenchBackends = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="all|LIST",
+        help="Such as sdpa,flash,textbook; attn devices lists those that run here.",
+        rich_help_panel=MEASURING,
+    ),
+]
+MinTime = Annotated[
+    float | None,
+    typer.Option(
+        "--min-time",
+        metavar="SECONDS",
+        help="Seconds of timed runs for each backend and case. [default: 0.5]",
+        rich_help_panel=MEASURING,
+    ),
+]
+BenchCsv = Annotated[
+    bool, typer.Option("--csv", help="CSV on stdout, a line a result, and nothing else.", rich_help_panel=OUTPUT)
+]
+BenchMarkdown = Annotated[
+    bool, typer.Option("--markdown", help="Markdown on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
+BenchSave = Annotated[
+    str | None,
+    typer.Option(
+        "--save", metavar="FILE.json", help="Write the document of --json, to be a baseline.", rich_help_panel=OUTPUT
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="FILE", help="Compare with what --save wrote.", rich_help_panel=MEASURING),
+]
+FailOnRegression = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on-regression",
+        metavar="PERCENT",
+        help="Exit with 1 where something is slower than --baseline by more than this, e.g. 5%.",
+        rich_help_panel=MEASURING,
     ),
 ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Sequence
+
 from attn_cli.errors import UsageError
 from attn_cli.inputs.settings import ALIGN, WINDOW
 from attn_cli.inspection.options import Zoom
@@ -106,3 +110,53 @@ def parse_align(text: str | None) -> str | int | None:
         UsageError: where it is none of these.
     """
     return None if text is None else ALIGN.parse_flag(text)
+
+
+def parse_sizes(option: str, text: str | None) -> tuple[int, ...] | None:
+    """``"512,1024"`` to ``(512, 1024)``; each number once, in the order given.
+
+    Raises:
+        UsageError: where it is no list of whole numbers from 1.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not _is_number(part) or int(part) < 1:
+            raise UsageError(f"{option} {text}: found {part!r}; expected whole numbers from 1, such as 512,1024")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_names(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    """``"sdpa,flash"`` to ``("sdpa", "flash")``; each name once, in the order given.
+
+    Raises:
+        UsageError: where one of the names is not known.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if part not in known:
+            near = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else None
+            raise UsageError(f"{option} {text}: found {part!r}; expected a list of {', '.join(known)}", hint)
+    return tuple(dict.fromkeys(parts))
+
+
+def parse_share(option: str, text: str | None) -> float | None:
+    """``"5%"`` and ``"0.05"`` to 0.05.
+
+    Raises:
+        UsageError: where it is neither a percentage nor a fraction, or not from 0 to below 100 %.
+    """
+    if text is None:
+        return None
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share < 1:
+        raise UsageError(f"{option} {text}: expected a percentage below 100% such as 5%, or a fraction such as 0.05")
+    return share

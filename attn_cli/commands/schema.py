@@ -14,6 +14,8 @@ class Documented(StrEnum):
 
     run = "run"
     demo = "demo"
+    bench = "bench"
+    devices = "devices"
 
 
 def schema(command: Annotated[Documented, typer.Argument(help="The command whose document to describe.")]) -> int:

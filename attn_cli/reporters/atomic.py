@@ -51,6 +51,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def check_folder(path: str) -> None:
+    """Refuse a place that no file can be written to, before there is anything to write.
+
+    Raises:
+        ResourceError: where the folder is missing or may not be written to.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise ResourceError(f"{path}: cannot be written: no such folder; expected a writable file")
+    if not os.access(folder, os.W_OK):
+        raise ResourceError(f"{path}: cannot be written: its folder is read-only; expected a writable file")
+
+
 def _refuse_special(target: Path) -> None:
     """A device or a folder must not be replaced by a file."""
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):

@@ -14,6 +14,8 @@ from attn_cli import __version__
 from attn_cli.errors import AttnError
 
 if TYPE_CHECKING:
+    from attn_cli.benchmark.types import BenchReport
+    from attn_cli.benchmark.usable import Usable
     from attn_cli.results import RunResult
 
 VERSION = 1
@@ -34,6 +36,20 @@ def run_document(result: RunResult) -> Document:
     findings = finding_entries(result)
     status = "findings" if findings else "ok"
     return _envelope(result.command, status, 0, data=run_data(result), findings=findings, error=None)
+
+
+def bench_document(report: BenchReport, exit_code: int = 0) -> Document:
+    """The document of ``attn bench --json`` and ``--save``; the exit code is the process's."""
+    from attn_cli.reporters.bench_data import bench_data
+
+    return _envelope("bench", "ok", exit_code, data=bench_data(report), findings=[], error=None)
+
+
+def devices_document(usable: Usable) -> Document:
+    """The document of ``attn devices --json``."""
+    from attn_cli.reporters.bench_data import devices_data
+
+    return _envelope("devices", "ok", 0, data=devices_data(usable), findings=[], error=None)
 
 
 def error_document(command: str, error: AttnError) -> Document:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attn_cli.reporters.terminal.console import is_terminal, make_console
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 1.0
 BEFORE = "running the kernel"
+
+
+class Tell(Protocol):
+    """Tells how much is done, of how much."""
+
+    def __call__(self, done: float, total: float, description: str | None = None) -> None:
+        """``description`` is what is going on from now on; None leaves it as it is."""
 
 
 class _Bar:
@@ -26,14 +33,15 @@ class _Bar:
     def __init__(self, description: str) -> None:
         self._description = description
         self._lock = threading.Lock()
-        self._done, self._total = 0, 0
+        self._done, self._total = 0.0, 0.0
         self._shown: tuple[Progress, TaskID] | None = None
         self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
         self._timer.daemon = True
         self._timer.start()
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: float, total: float, description: str | None = None) -> None:
         with self._lock:
+            self._description = self._description if description is None else description
             self._done, self._total = done, total
             if self._shown is not None:
                 progress, task = self._shown
@@ -45,7 +53,7 @@ class _Bar:
         from rich.progress import TimeRemainingColumn as Remaining
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -56,7 +64,8 @@ class _Bar:
                 return
             progress = Progress(*columns, console=make_console(stderr=True), transient=True)
             description = self._description if self._total else BEFORE
-            task = progress.add_task(description, completed=self._done, total=self._total or None)
+            task = progress.add_task(description, total=self._total or None)
+            progress.update(task, completed=self._done)
             progress.start()
             self._shown = progress, task
 
@@ -67,13 +76,15 @@ class _Bar:
                 self._shown[0].stop()
 
 
-def _nothing(done: int, total: int) -> None:
+def _nothing(done: float, total: float, description: str | None = None) -> None:
     """No bar: standard error is no terminal, or one that cannot go back on its line."""
 
 
 @contextmanager
-def progress_bar(description: str = "inspecting") -> Iterator[Callable[[int, int], None]]:
-    """A function to tell how much is done, of how much; it shows a bar after a second, on a terminal.
+def progress_bar(description: str = "inspecting") -> Iterator[Tell]:
+    """A function to tell how much is done, of how much, and what is going on where that changes.
+
+    It shows a bar after a second, on a terminal.
 
     Args:
         description: what is going on.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attn_cli import __version__
 from attn_cli.errors import ResourceError, UsageError
-from attn_cli.reporters.atomic import atomic_write
+from attn_cli.reporters.atomic import atomic_write, check_folder
 from attn_cli.results import CallResult, RunResult
 
 SCHEMA = "attn.saved/1"
@@ -62,11 +62,7 @@ def check_save(path: str | None, onto: Iterable[str | None] = ()) -> None:
     for other in onto:
         if other is not None and os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
             raise UsageError(f"--save {path}: would replace the input {other}; expected another name")
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise ResourceError(f"{path}: cannot be written: no such folder; expected a writable file")
-    if not os.access(folder, os.W_OK):
-        raise ResourceError(f"{path}: cannot be written: its folder is read-only; expected a writable file")
+    check_folder(path)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: str, metadata: dict[str, str]) -> None:

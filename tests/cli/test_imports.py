@@ -23,8 +23,11 @@ sys.stderr.write(f"imported: {{heavy}}, exit code: {{code}}\\n")
         (["--help"], 0),
         (["run", "--help"], 0),
         (["demo", "--help"], 0),
+        (["bench", "--help"], 0),
+        (["devices", "--help"], 0),
         (["--version"], 0),
         (["schema", "run"], 0),
+        (["schema", "bench"], 0),
         (["run", "missing.safetensors"], 2),
         (["run", "missing.safetensors", "--json"], 2),
         (["run", "--no-such-option"], 2),
@@ -32,6 +35,11 @@ sys.stderr.write(f"imported: {{heavy}}, exit code: {{code}}\\n")
         (["run", "README.md", "--zoom", "x"], 2),
         (["demo", "--zoom", "5:5,:"], 2),
         (["demo", "--heads", "x"], 2),
+        (["bench", "--seq", "512,x"], 2),
+        (["bench", "--backend", "fast"], 2),
+        (["bench", "--baseline", "missing.json"], 2),
+        (["bench", "--save", "nowhere/out.json"], 3),
+        (["bench", "--json", "--csv"], 2),
     ],
 )
 def test_answers_without_torch(arguments, code):

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window, parse_zoom
+from attn_cli.commands.parsing import (
+    parse_align,
+    parse_names,
+    parse_selection,
+    parse_share,
+    parse_sizes,
+    parse_valid_lens,
+    parse_window,
+    parse_zoom,
+)
 from attn_cli.errors import UsageError
 from attn_cli.inspection.options import Zoom
 
@@ -109,3 +118,38 @@ def test_what_is_no_zoom_is_refused(text, found):
         parse_zoom(text)
     assert f"found {found}" in refused.value.message
     assert "expected" in refused.value.message
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=8))
+def test_sizes_are_read_back_in_their_order(sizes):
+    assert parse_sizes("--seq", ", ".join(map(str, sizes))) == tuple(dict.fromkeys(sizes))
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,,2", "1-3", "-1", "x", "1.5", "9" * 20])
+def test_what_is_no_list_of_sizes_is_refused(text):
+    with pytest.raises(UsageError, match="--seq"):
+        parse_sizes("--seq", text)
+
+
+def test_names_are_known_ones_and_a_near_one_is_a_hint():
+    assert parse_names("--backend", "sdpa, math,sdpa", ("math", "sdpa")) == ("sdpa", "math")
+    with pytest.raises(UsageError, match="'spda'") as caught:
+        parse_names("--backend", "math,spda", ("math", "sdpa"))
+    assert caught.value.hint == "did you mean sdpa?"
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("0.05", 0.05), (" 12.5 % ", 0.125), ("0", 0.0), ("0%", 0.0)]
+)
+def test_a_percentage_and_a_fraction_are_the_same(text, share):
+    assert parse_share("--fail-on-regression", text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["5", "100%", "-1%", "nan", "inf%", "x", "%", ""])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(UsageError, match="such as 5%"):
+        parse_share("--fail-on-regression", text)
+
+
+def test_what_was_not_asked_for_stays_unasked():
+    assert parse_sizes("--seq", None) is parse_names("--dtype", None, ()) is parse_share("--x", None) is None

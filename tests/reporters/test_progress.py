@@ -90,3 +90,12 @@ def test_the_bar_is_gone_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert stream.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def test_what_is_going_on_is_told_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = FakeTerminal()
+    _standard_error(monkeypatch, stream, patience=0.05)
+    with progress_bar("preparing") as update:
+        update(0.5, 3, "sdpa [red]1 × 2[/red]")
+        time.sleep(0.6)
+    assert "sdpa [red]1 × 2[/red]" in stream.getvalue()

@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator
 from attn_cli.errors import InputError, UsageError
 from attn_cli.inspection.metrics import METRICS
 from attn_cli.inspection.types import Finding, Place
-from attn_cli.reporters.json_report import error_document, run_document
+from attn_cli.reporters.json_report import bench_document, devices_document, error_document, run_document
 from attn_cli.reporters.schema import COMMANDS, PROMISED_METRICS, schema_for
+from tests.reporters.bench_results import FULL, REPORTS, USABLE
 from tests.reporters.results_for_tests import Case, make_result
 
 FINDING = Finding("ATTN001", "warning", "said", Place("q", 0, 1, 2, 3), 4, "do this")
@@ -38,12 +39,62 @@ def test_the_schema_is_a_schema(command: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["run", "demo"])
 def test_documents_validate(name: str, command: str) -> None:
     document = run_document(make_result(*CASES[name], command=command))
     Draft202012Validator(schema_for(command)).validate(document)
     other = next(one for one in COMMANDS if one != command)
     assert not Draft202012Validator(schema_for(other)).is_valid(document)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("exit_code", [0, 1, 130])
+def test_benchmarks_validate(name: str, exit_code: int) -> None:
+    Draft202012Validator(schema_for("bench")).validate(bench_document(REPORTS[name], exit_code))
+
+
+def test_devices_validate() -> None:
+    Draft202012Validator(schema_for("devices")).validate(devices_document(USABLE))
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "good"}, {"ms": {"median": 1.0}}, {"mode": "both"}, {"reason": 3}, {"extra": 1}]
+)
+def test_a_result_that_breaks_its_promise_does_not_validate(change: dict[str, Any]) -> None:
+    document = bench_document(FULL)
+    validator = Draft202012Validator(schema_for("bench"))
+    document["data"]["results"][0] |= change
+    assert not validator.is_valid(document)
+
+
+def test_every_promised_key_of_a_result_is_required() -> None:
+    document = bench_document(FULL)
+    validator = Draft202012Validator(schema_for("bench"))
+    promised = [
+        "backend",
+        "status",
+        "reason",
+        "batch",
+        "heads",
+        "kv_heads",
+        "queries",
+        "keys",
+        "head_dim",
+        "dtype",
+        "causal",
+        "mode",
+        "ms",
+        "tflops",
+        "bytes_per_s",
+        "share_of_peak",
+        "peak_memory_bytes",
+        "max_abs_error",
+        "flops_formula",
+    ]
+    for key in promised:
+        broken = copy.deepcopy(document)
+        del broken["data"]["results"][0][key]
+        assert not validator.is_valid(broken), key
 
 
 @pytest.mark.parametrize("command", COMMANDS)

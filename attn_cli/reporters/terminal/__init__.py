@@ -8,13 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attn_cli.reporters.terminal.bench import render_bench
+    from attn_cli.reporters.terminal.devices import render_devices
     from attn_cli.reporters.terminal.layout import picture_limits
     from attn_cli.reporters.terminal.lesson import render_lesson
     from attn_cli.reporters.terminal.run import render_run
 
-__all__ = ["picture_limits", "render_lesson", "render_run"]
+__all__ = ["picture_limits", "render_bench", "render_devices", "render_lesson", "render_run"]
 
-_HOMES = {"picture_limits": "layout", "render_lesson": "lesson", "render_run": "run"}
+_HOMES = {
+    "picture_limits": "layout",
+    "render_bench": "bench",
+    "render_devices": "devices",
+    "render_lesson": "lesson",
+    "render_run": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,155 @@
+"""What ``attn bench`` does behind its options; torch is imported here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+import torch
+
+from attn_cli.attention.devices import resolve_device
+from attn_cli.benchmark.baseline import Baseline, check_environment, compare, load
+from attn_cli.benchmark.clock import Clock, clock_for
+from attn_cli.benchmark.contenders import CONTENDERS
+from attn_cli.benchmark.environment import describe
+from attn_cli.benchmark.runner import BenchPlan, bench_cases, run_bench
+from attn_cli.benchmark.statistics import MARGIN
+from attn_cli.benchmark.types import BenchReport, Mode, Warned
+from attn_cli.commands.options import Form
+from attn_cli.errors import ResourceError, UsageError
+from attn_cli.reporters.atomic import atomic_write
+from attn_cli.reporters.bench_text import bench_csv, bench_markdown
+from attn_cli.reporters.json_report import Document, bench_document, write_document
+from attn_cli.reporters.progress import progress_bar
+from attn_cli.reporters.terminal import render_bench
+from attn_cli.reporters.terminal.console import make_console
+
+REGRESSION = 1
+INTERRUPTED = 130
+Sizes = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The cases of a kind of device where nothing else was asked for."""
+
+    batch: int
+    heads: int
+    head_dim: int
+    seq: tuple[int, ...]
+    dtype: str
+    causal: bool
+
+
+ON_CPU = Defaults(1, 8, 64, (512, 1024, 2048), "float32", causal=False)
+ON_GPU = Defaults(4, 16, 128, (1024, 2048, 4096, 8192), "bfloat16", causal=True)
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What to time and what to give out, as asked for on the command line; None is the device's default."""
+
+    seq: Sizes
+    queries: Sizes
+    batch: Sizes
+    heads: Sizes
+    kv_heads: Sizes
+    head_dim: Sizes
+    dtypes: tuple[str, ...] | None
+    causal: bool | None
+    mode: Mode
+    device: str
+    backends: tuple[str, ...] | None
+    min_time: float | None
+    baseline: str | None
+    margin: float | None
+    form: Form
+    save: str | None
+
+
+def run_request(request: BenchRequest) -> int:
+    """Time what was asked for, save and print the report. Returns the exit code."""
+    device = resolve_device(request.device)
+    plan = _plan(request, device)
+    clock = clock_for(device)
+    baseline = None if request.baseline is None else _usable_baseline(request.baseline, plan, clock)
+    with progress_bar("preparing") as progress:
+        report = run_bench(plan, progress, clock)
+    if baseline is not None:
+        report = _compared(report, baseline, MARGIN if request.margin is None else request.margin)
+    return _give_out(report, request)
+
+
+def _plan(request: BenchRequest, device: torch.device) -> BenchPlan:
+    """Every combination of what was asked for, the device's defaults elsewhere."""
+    usual = ON_CPU if device.type == "cpu" else ON_GPU
+    cases = bench_cases(
+        batch=request.batch or (usual.batch,),
+        heads=request.heads or (usual.heads,),
+        kv_heads=request.kv_heads,
+        head_dim=request.head_dim or (usual.head_dim,),
+        keys=request.seq or usual.seq,
+        queries=request.queries,
+        dtypes=request.dtypes or (usual.dtype,),
+        causal=usual.causal if request.causal is None else request.causal,
+        mode=request.mode,
+    )
+    plan = BenchPlan(cases, request.backends or tuple(CONTENDERS), device)
+    return plan if request.min_time is None else replace(plan, min_time=request.min_time)
+
+
+def _usable_baseline(path: str, plan: BenchPlan, clock: Clock) -> Baseline:
+    """The baseline, refused before anything is measured where nothing of the plan could be compared with it."""
+    baseline = load(path)
+    check_environment(describe(plan.device, clock.flushed_bytes), baseline)
+    planned = {(backend, case) for backend in plan.backends for case in plan.cases}
+    if not planned & baseline.samples.keys():
+        hint = "run the same backends, dtypes, shapes and mode as the baseline did, or write a new one with --save"
+        raise UsageError(f"--baseline {path}: it has no result in common with this run", hint)
+    return baseline
+
+
+def _compared(report: BenchReport, baseline: Baseline, margin: float) -> BenchReport:
+    """The report beside its baseline; where that cannot be done any more, what was measured is still told."""
+    try:
+        return replace(report, comparison=compare(report, baseline, margin))
+    except UsageError as error:
+        warned = Warned(error.message, error.hint or "write a new baseline with --save")
+        return replace(report, warnings=(*report.warnings, warned))
+
+
+def _give_out(report: BenchReport, request: BenchRequest) -> int:
+    """Save what is to be saved, then print the report. Returns the exit code.
+
+    Where it cannot be saved it is printed all the same: it may have taken an hour to measure.
+    """
+    code = _exit_code(report, request)
+    document = bench_document(report, code)
+    failure: ResourceError | None = None
+    if request.save is not None:
+        try:
+            _save(document, request.save)
+        except ResourceError as error:
+            failure = error
+    if request.form == "json" and failure is None:
+        write_document(document, sys.stdout)
+    elif request.form == "table":
+        render_bench(report, make_console())
+    elif request.form != "json":
+        sys.stdout.write(bench_csv(report) if request.form == "csv" else bench_markdown(report))
+    if failure is not None:
+        raise failure
+    return code
+
+
+def _exit_code(report: BenchReport, request: BenchRequest) -> int:
+    if report.was_interrupted:
+        return INTERRUPTED
+    entries = () if report.comparison is None else report.comparison.entries
+    is_slower = any(entry.verdict == "SLOWER" for entry in entries)
+    return REGRESSION if is_slower and request.margin is not None else 0
+
+
+def _save(document: Document, path: str) -> None:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="ascii") as stream:
+        write_document(document, stream)
