@@ -13,7 +13,6 @@ from attn_cli.benchmark.contenders.base import Contender
 from attn_cli.benchmark.environment import describe
 from attn_cli.benchmark.inputs import DTYPES, draw
 from attn_cli.benchmark.types import BenchCase
-from attn_cli.errors import AttnError
 
 _COMPILED = ("flex",)  # takes many seconds where it is compiled, on CUDA
 
