@@ -109,7 +109,7 @@ def test_series_of_other_settings_are_drawn_apart() -> None:
 def test_every_verdict_is_told_with_its_interval(verdict: str) -> None:
     entry = Compared("sdpa", CASE, verdict, 1.5, 1.4, 1.6, 0.05)  # type: ignore[arg-type]
     text = _text(replace(FULL, comparison=Comparison("old.json", (entry,), 0, ())))
-    assert f"Baseline  old.json · 1 {verdict}" in text
+    assert f"Baseline  1 {verdict}\n  old.json" in text
     assert re.search(rf"sdpa +{verdict} +1\.500 +1\.400–1\.600 +5\.0%", text)
 
 

@@ -20,7 +20,8 @@ def print_comparison(canvas: Canvas, comparison: Comparison) -> None:
     """The verdict on every result that both have, and what the two do not share."""
     counts = Counter(entry.verdict for entry in comparison.entries)
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict])
-    canvas.heading("Baseline", " · ".join(part for part in (comparison.file, told) if part))
+    canvas.heading("Baseline", told)
+    canvas.paragraph(canvas.text(comparison.file, "dim"), indent=2, hanging=2)
     for case, entries in groupby(comparison.entries, key=lambda entry: entry.case):
         canvas.paragraph(canvas.text(", ".join(case_parts(case)), "dim"), indent=2, hanging=2)
         print_table(canvas, _columns(canvas, list(entries)))
