@@ -22,7 +22,7 @@ from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.findings import alignment_finding
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions, Zoom
-from attn_cli.inspection.types import Finding, Inspection
+from attn_cli.inspection.types import Finding, Inspection, Verification
 from attn_cli.inspection.verification import verification_finding, verify
 from attn_cli.inspection.zoom import zoomed_rows
 from attn_cli.results import CallResult, Outputs, OutputSummary, RunTiming, StepShape
@@ -56,6 +56,32 @@ class RunOptions:
     keep_outputs: bool = False
 
 
+@dataclass(frozen=True)
+class Examined:
+    """One call that was run and inspected, with its tensors.
+
+    Attributes:
+        inputs: the selected part of it, on the device and in the dtype that the kernel ran in.
+        kernel: what ran.
+        output: ``(B, Hq, Sq, Dv)``, the kernel's, on the CPU.
+        projected: ``(B, Sq, E)`` on the CPU, or None where there is no output projection or heads were left out.
+        inspection: what every head did, with output, lse and all findings.
+        verification: the weights shown against the kernel's output.
+        samples: milliseconds of each timed run of the kernel.
+        to_device_ms, inspection_ms: what the other steps took.
+    """
+
+    inputs: AttentionInputs
+    kernel: backends.KernelRun
+    output: Tensor
+    projected: Tensor | None
+    inspection: Inspection
+    verification: Verification
+    samples: tuple[float, ...]
+    to_device_ms: float
+    inspection_ms: float
+
+
 def run_call(
     call: LoadedCall,
     options: RunOptions,
@@ -74,6 +100,31 @@ def run_call(
         UsageError, BackendError: where the options do not fit the call.
         ResourceError: where the device is missing or its memory runs out.
     """
+    seen = examine(call, options, progress)
+    inspection, kernel, projected = seen.inspection, seen.kernel, seen.projected
+    assert inspection.lse is not None  # until the result drops it
+    return CallResult(
+        call=call.record,
+        places=call.inputs.rules.mask.places,
+        num_keys=call.inputs.rules.mask.num_keys,
+        ties_queries_to_keys=_ties_queries_to_keys(call),
+        device=str(seen.inputs.q.device),
+        dtype=dtype_name(seen.inputs.q.dtype),
+        backend_requested=options.backend,
+        backend_ran=kernel.ran,
+        kernel=kernel.kernel,
+        backend_note=kernel.note,
+        shapes=step_shapes(call.inputs, seen.inputs),
+        timing=RunTiming(load_ms, seen.to_device_ms, seen.samples, seen.inspection_ms),
+        inspection=replace(inspection, output=None, lse=None),
+        verification=seen.verification,
+        summary=_summary(seen.output, projected),
+        outputs=Outputs(seen.output, inspection.lse, projected) if options.keep_outputs else None,
+    )
+
+
+def examine(call: LoadedCall, options: RunOptions, progress: Callable[[int, int], None] | None = None) -> Examined:
+    """Place, run, time, inspect and verify one call; see :func:`run_call`."""
     device = resolve_device(options.device)
     with resource_errors(str(device)), torch.no_grad():
         start = time.perf_counter()
@@ -88,30 +139,14 @@ def run_call(
         start = time.perf_counter()
         inspection = inspect(inputs, options.inspect, progress)
         inspection_ms = (time.perf_counter() - start) * 1e3
-        assert inspection.output is not None  # every inspection has them, until a result drops them
-        assert inspection.lse is not None
+        assert inspection.output is not None  # every inspection has it, until a result drops it
         output = kernel.output.cpu()
         verification = verify(inspection.output, output, kernel.ran, inputs.q.dtype, inputs.index)
         projected = _projected(inputs, kernel.output)
     found = (*inspection.findings, _alignment(call, inputs), verification_finding(verification))
-    return CallResult(
-        call=call.record,
-        places=call.inputs.rules.mask.places,
-        num_keys=call.inputs.rules.mask.num_keys,
-        ties_queries_to_keys=_ties_queries_to_keys(call),
-        device=str(device),
-        dtype=dtype_name(inputs.q.dtype),
-        backend_requested=options.backend,
-        backend_ran=kernel.ran,
-        kernel=kernel.kernel,
-        backend_note=kernel.note,
-        shapes=step_shapes(call.inputs, inputs),
-        timing=RunTiming(load_ms, to_device_ms, samples, inspection_ms),
-        inspection=_with_findings(inspection, found, call.layer),
-        verification=verification,
-        summary=_summary(output, projected),
-        outputs=Outputs(output, inspection.lse, projected) if options.keep_outputs else None,
-    )
+    findings = tuple(replace(one, layer=call.layer) for one in found if one is not None)
+    inspection = replace(inspection, findings=findings)
+    return Examined(inputs, kernel, output, projected, inspection, verification, samples, to_device_ms, inspection_ms)
 
 
 def _ties_queries_to_keys(call: LoadedCall) -> bool:
@@ -205,12 +240,6 @@ def _projected(inputs: AttentionInputs, output: Tensor) -> Tensor | None:
 
 def _alignment(call: LoadedCall, inputs: AttentionInputs) -> Finding | None:
     return None if call.align_chosen else alignment_finding(inputs, call.align)
-
-
-def _with_findings(inspection: Inspection, found: tuple[Finding | None, ...], layer: int | None) -> Inspection:
-    """The inspection with all findings, and without the output and lse that a result keeps elsewhere or not at all."""
-    findings = tuple(replace(one, layer=layer) for one in found if one is not None)
-    return replace(inspection, findings=findings, output=None, lse=None)
 
 
 def step_shapes(loaded: AttentionInputs | ModuleInputs, inputs: AttentionInputs) -> tuple[StepShape, ...]:

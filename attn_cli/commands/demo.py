@@ -15,7 +15,7 @@ SHAPE = "What to draw"
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Batch items.", rich_help_panel=SHAPE)]
 Heads = Annotated[int, typer.Option("--heads", min=1, help="Query heads.", rich_help_panel=SHAPE)]
 KvHeads = Annotated[
-    int | None, typer.Option("--kv-heads", min=1, help="Key/value heads. [default: --heads]", rich_help_panel=SHAPE)
+    int | None, typer.Option("--kv-heads", min=1, help="Key/value heads. \\[default: --heads]", rich_help_panel=SHAPE)
 ]
 NumHiddens = Annotated[int, typer.Option("--num-hiddens", min=1, help="Features of all heads.", rich_help_panel=SHAPE)]
 Queries = Annotated[int, typer.Option("--queries", min=1, help="Queries.", rich_help_panel=SHAPE)]
@@ -23,7 +23,7 @@ Keys = Annotated[int, typer.Option("--keys", min=1, help="Keys and values.", ric
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the random draws.", rich_help_panel=SHAPE)]
 Bias = Annotated[
     bool | None,
-    typer.Option("--bias/--no-bias", help="Projections with a bias. [default: with --steps]", rich_help_panel=SHAPE),
+    typer.Option("--bias/--no-bias", help="Projections with a bias. \\[default: with --steps]", rich_help_panel=SHAPE),
 ]
 Steps = Annotated[bool, typer.Option("--steps", help="Print the lesson: every step with equation, shape and numbers.")]
 SaveCall = Annotated[

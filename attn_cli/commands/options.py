@@ -170,14 +170,18 @@ Window = Annotated[
         rich_help_panel=RULES,
     ),
 ]
-Scale = Annotated[float | None, typer.Option("--scale", help="Factor on Q·Kᵀ. [default: 1/√D]", rich_help_panel=RULES)]
+Scale = Annotated[
+    float | None, typer.Option("--scale", help="Factor on Q·Kᵀ. \\[default: 1/√D]", rich_help_panel=RULES)
+]
 Softcap = Annotated[
     float | None, typer.Option("--softcap", help="c of c·tanh(logits/c), before bias and mask.", rich_help_panel=RULES)
 ]
 MaskValue = Annotated[
     float | None,
     typer.Option(
-        "--mask-value", help="What a hidden logit becomes, e.g. -1e6 as in d2l. [default: -inf]", rich_help_panel=RULES
+        "--mask-value",
+        help="What a hidden logit becomes, e.g. -1e6 as in d2l. \\[default: -inf]",
+        rich_help_panel=RULES,
     ),
 ]
 Batch = Annotated[
@@ -212,7 +216,7 @@ Device = Annotated[
 ]
 DtypeOption = Annotated[
     Dtype | None,
-    typer.Option("--dtype", help="Convert to this dtype first. [default: the file's]", rich_help_panel=RUNNING),
+    typer.Option("--dtype", help="Convert to this dtype first. \\[default: the file's]", rich_help_panel=RUNNING),
 ]
 DrawnDtype = Annotated[Dtype, typer.Option("--dtype", help="The dtype of the tensors.", rich_help_panel=RUNNING)]
 Backend = Annotated[
@@ -227,7 +231,7 @@ Repeat = Annotated[
         "--repeat",
         min=1,
         metavar="N",
-        help="Timed runs. [default: up to 5, in a quarter of a second]",
+        help="Timed runs. \\[default: up to 5, in a quarter of a second]",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -260,30 +264,30 @@ BenchDtype = Annotated[
     typer.Option(
         "--dtype",
         metavar="LIST",
-        help="Dtypes, such as float32,bfloat16. [default: float32; on a GPU bfloat16]",
+        help="Dtypes, such as float32,bfloat16. \\[default: float32; on a GPU bfloat16]",
         rich_help_panel=CASES,
     ),
 ]
 BenchBatch = Annotated[
     str | None,
     typer.Option(
-        "--batch", metavar="LIST", help="Batch sizes, such as 1,4. [default: 1; on a GPU 4]", rich_help_panel=CASES
+        "--batch", metavar="LIST", help="Batch sizes, such as 1,4. \\[default: 1; on a GPU 4]", rich_help_panel=CASES
     ),
 ]
 BenchHeads = Annotated[
     str | None,
     typer.Option(
-        "--heads", metavar="LIST", help="Query heads, such as 8,32. [default: 8; on a GPU 16]", rich_help_panel=CASES
+        "--heads", metavar="LIST", help="Query heads, such as 8,32. \\[default: 8; on a GPU 16]", rich_help_panel=CASES
     ),
 ]
 BenchKvHeads = Annotated[
     str | None,
-    typer.Option("--kv-heads", metavar="LIST", help="Key/value heads. [default: --heads]", rich_help_panel=CASES),
+    typer.Option("--kv-heads", metavar="LIST", help="Key/value heads. \\[default: --heads]", rich_help_panel=CASES),
 ]
 BenchHeadDim = Annotated[
     str | None,
     typer.Option(
-        "--head-dim", metavar="LIST", help="Features of a head. [default: 64; on a GPU 128]", rich_help_panel=CASES
+        "--head-dim", metavar="LIST", help="Features of a head. \\[default: 64; on a GPU 128]", rich_help_panel=CASES
     ),
 ]
 BenchSeq = Annotated[
@@ -291,7 +295,7 @@ BenchSeq = Annotated[
     typer.Option(
         "--seq",
         metavar="LIST",
-        help="Keys, and as many queries. [default: 512,1024,2048; on a GPU 1024,2048,4096,8192]",
+        help="Keys, and as many queries. \\[default: 512,1024,2048; on a GPU 1024,2048,4096,8192]",
         rich_help_panel=CASES,
     ),
 ]
@@ -303,7 +307,7 @@ BenchCausal = Annotated[
     bool | None,
     typer.Option(
         "--causal/--no-causal",
-        help="A query sees no key after its own place, the last query the last key. [default: on a GPU]",
+        help="A query sees no key after its own place, the last query the last key. \\[default: on a GPU]",
         rich_help_panel=CASES,
     ),
 ]
@@ -324,7 +328,7 @@ MinTime = Annotated[
     typer.Option(
         "--min-time",
         metavar="SECONDS",
-        help="Seconds of timed runs for each backend and case. [default: 0.5]",
+        help="Seconds of timed runs for each backend and case. \\[default: 0.5]",
         rich_help_panel=MEASURING,
     ),
 ]

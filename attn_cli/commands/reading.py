@@ -1,0 +1,92 @@
+"""The options for reading a file, declared once for every command that reads one. Free of torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from attn_cli.commands import options as opt
+from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
+from attn_cli.inputs.options import ReadOptions
+from attn_cli.inputs.paths import STDIN, check_readable
+from attn_cli.inputs.settings import check_flags
+
+Command = Callable[..., int]
+
+
+def _options(
+    q: opt.Q = None,
+    k: opt.K = None,
+    v: opt.V = None,
+    weights_file: opt.WeightsFile = None,
+    prefix: opt.Prefix = None,
+    layer: opt.Layer = None,
+    num_heads: opt.NumHeads = None,
+    num_kv_heads: opt.NumKvHeads = None,
+    layout: opt.LayoutOption = None,
+    mask_polarity: opt.MaskPolarity = None,
+    valid_lens: opt.ValidLens = None,
+    causal: opt.Causal = None,
+    causal_align: opt.CausalAlign = None,
+    window: opt.Window = None,
+    scale: opt.Scale = None,
+    softcap: opt.Softcap = None,
+    mask_value: opt.MaskValue = None,
+    batch: opt.Batch = None,
+    head: opt.Head = None,
+    query: opt.Query = None,
+) -> ReadOptions:
+    """What these options say about reading; the file itself is the command's own."""
+    read = ReadOptions(
+        q=q, k=k, v=v, weights_file=weights_file, prefix=prefix and prefix.rstrip("."), layer=layer,
+        num_heads=num_heads, num_kv_heads=num_kv_heads, layout=layout and layout.value,
+        mask_polarity=mask_polarity and mask_polarity.value, valid_lens=parse_valid_lens(valid_lens),
+        causal=causal, causal_align=parse_align(causal_align), window=parse_window(window),
+        scale=scale, softcap=softcap, mask_value=mask_value, batch=parse_selection("--batch", batch),
+        heads=parse_selection("--head", head), queries=parse_selection("--query", query),
+    )  # fmt: skip
+    check_flags(read)
+    return read
+
+
+_PARAMETERS = inspect.signature(_options, eval_str=True).parameters
+
+
+def reads_a_file(*, but: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Give a command the options for reading a file; it gets what they say as its argument ``read``.
+
+    They stand between the command's arguments and its own options.
+
+    Args:
+        but: options that the command does without, or declares itself.
+    """
+    shared = [parameter for name, parameter in _PARAMETERS.items() if name not in but]
+    names = tuple(parameter.name for parameter in shared)
+
+    def with_options(command: Command) -> Command:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        place = next(i for i, parameter in enumerate(own) if parameter.name == "read")
+
+        @wraps(command)
+        def reading(**given: Any) -> int:
+            read = _options(**{name: given.pop(name) for name in names})
+            return command(read=read, **given)
+
+        # What Typer reads: the shared options stand where the command has `read`.
+        every = (*own[:place], *shared, *own[place + 1 :])
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in every]
+        reading.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+        reading.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return reading
+
+    return with_options
+
+
+def check_files(read: ReadOptions) -> None:
+    """Refuse files that are not there, before torch is imported to read them."""
+    named = [read.file, read.weights_file] if read.file else [read.q, read.k, read.v, read.weights_file]
+    for path in named:
+        if path is not None and path != STDIN:
+            check_readable(path)
