@@ -12,9 +12,11 @@ from attn_cli.inputs.names import (
     HEADS,
     HIDDEN,
     MODULE,
+    OUTPUT,
     SINKS,
     TOKEN_IDS,
     VALID_LENS,
+    WEIGHTS,
     is_behind,
     join,
     layer_of,
@@ -39,6 +41,7 @@ class CallNames:
         is_projected: True where the triple is heads already.
         spare: hidden states or module inputs that stand beside projected heads and are not used.
         valid_lens, sinks, token_ids: by name, or None.
+        output, weights: what was recorded of the call's results, by name, or None.
         constraints: masks and biases, all of which apply.
     """
 
@@ -50,12 +53,14 @@ class CallNames:
     valid_lens: str | None = None
     sinks: str | None = None
     token_ids: str | None = None
+    output: str | None = None
+    weights: str | None = None
     constraints: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every tensor's name, each once."""
-        single = (self.valid_lens, self.sinks, self.token_ids)
+        single = (self.valid_lens, self.sinks, self.token_ids, self.output, self.weights)
         return tuple(dict.fromkeys((*self.triple, *(name for name in single if name), *self.constraints)))
 
 
@@ -188,6 +193,8 @@ def _with_shared(call: CallNames, by_prefix: ByPrefix) -> CallNames:
         valid_lens=one(VALID_LENS),
         sinks=one(SINKS),
         token_ids=one(TOKEN_IDS),
+        output=_preferred(by_prefix.get(call.prefix, {}), OUTPUT),
+        weights=_preferred(by_prefix.get(call.prefix, {}), WEIGHTS),
         constraints=tuple(name for role in CONSTRAINTS for name in nearest(role)),
     )
 

@@ -37,7 +37,8 @@ def load_heads(plan: Planned) -> LoadedCall:
     inputs = AttentionInputs(q, k, v, rules.rules, index, output, ids)
     said = [Convention("layout", reading.text, reading.origin), *dtype_conventions(infos), *_passed_over(plan)]
     tensors = (*with_roles(infos, HEADS), *used, *rules.tensors, *ids_info)
-    return loaded(plan, inputs, sizes, selection, rules, tensors, said)
+    record = plan.recorded(sizes, reading)
+    return loaded(plan, inputs, sizes, selection, rules, tensors, said, record)
 
 
 def _heads(plan: Planned, reading: Reading) -> tuple[Tensor, Tensor, Tensor]:

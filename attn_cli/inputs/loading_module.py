@@ -51,7 +51,7 @@ def load_module(plan: Planned) -> LoadedCall:
         *dtype_conventions([*infos, *used]),
         Convention("projections", _projections_text(plan.projections), FILE),
     ]
-    return loaded(plan, inputs, sizes, selection, rules, tensors, said)
+    return loaded(plan, inputs, sizes, selection, rules, tensors, said, plan.recorded(sizes))
 
 
 def _module(

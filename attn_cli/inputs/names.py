@@ -14,6 +14,8 @@ MASK = "mask"
 KEY_MASK = "attention_mask"
 ADDITIVE = "additive_mask"
 BIAS = "bias"
+OUTPUT = "output"
+WEIGHTS = "weights"
 
 # Where several names of one role stand side by side, the earlier one counts, except for masks and biases: all apply.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -31,6 +33,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     KEY_MASK: ("attention_mask",),
     ADDITIVE: ("additive_mask",),
     BIAS: ("bias", "attn_bias"),
+    OUTPUT: ("output", "context", "attn_output"),
+    WEIGHTS: ("weights", "attn_weights", "attn_probs", "attention_probs"),
 }
 CONSTRAINTS = (MASK, KEY_MASK, ADDITIVE, BIAS)
 ROLE_OF = {alias: role for role, aliases in ALIASES.items() for alias in aliases}

@@ -10,10 +10,12 @@ from torch import Tensor
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
 from attn_cli.inputs.calls import CallNames
+from attn_cli.inputs.layout import Reading
 from attn_cli.inputs.names import TOKEN_IDS
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.projections import Projections
 from attn_cli.inputs.readers.base import TensorFile
+from attn_cli.inputs.recorded import ReadRecord, read_recorded
 from attn_cli.inputs.rules import ReadRules, aligns_by_default
 from attn_cli.inputs.settings import FILE, Metadata, Settings, align_name, read_settings
 from attn_cli.inputs.tokens import read_token_ids, read_tokens
@@ -82,6 +84,10 @@ class Planned:
         ids = read_token_ids(self.file.path, info, self.file.read(name), sizes)
         return ids, (replace(info, role=TOKEN_IDS),)
 
+    def recorded(self, sizes: CallSizes, reading: Reading | None = None) -> ReadRecord:
+        """What the file says came out of the call."""
+        return read_recorded(self.file, self.call.output, self.call.weights, sizes, reading)
+
 
 def loaded(
     plan: Planned,
@@ -91,6 +97,7 @@ def loaded(
     rules: ReadRules,
     tensors: tuple[TensorInfo, ...],
     conventions: Sequence[Convention],
+    record: ReadRecord,
 ) -> LoadedCall:
     """The record of a call whose tensors are read.
 
@@ -102,6 +109,7 @@ def loaded(
         rules: as read.
         tensors: the call's tensors with their roles.
         conventions: beside those of the rules.
+        record: what the file says came out of it.
     """
     settings = plan.settings()
     tokens, said = read_tokens(plan.metadata, sizes)
@@ -112,12 +120,13 @@ def loaded(
         layer=plan.layer,
         inputs=inputs,
         selection=selection,
-        tensors=tensors,
+        tensors=(*tensors, *record.tensors),
         unused=plan.unused,
         conventions=tuple(sorted(every, key=lambda convention: ORDER.index(convention.name))),
         tokens=tokens,
         align=align_name(settings.align.value),
         align_chosen=not aligns_by_default(sizes, settings),
+        recorded=record.recorded,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from torch import Tensor
+
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
 
@@ -70,14 +72,29 @@ class CallRecord:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What a file says came out of a call, by whoever computed it; None where it says nothing.
+
+    Attributes:
+        output: ``(B, Hq, Sq, Dv)``.
+        weights: ``(B, Hq, Sq, Sk)``.
+    """
+
+    output: Tensor | None = None
+    weights: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class LoadedCall(CallRecord):
     """One attention call out of a file, or drawn at random, before it is moved to a device.
 
     Attributes:
         inputs: the tensors of the whole call; the selection is not yet applied.
+        recorded: what the file says came out of the whole call.
     """
 
     inputs: AttentionInputs | ModuleInputs
+    recorded: Recorded = Recorded()
 
     @property
     def record(self) -> CallRecord:
