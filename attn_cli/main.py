@@ -61,13 +61,12 @@ def attn(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``attn`` with these arguments (``sys.argv``'s by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    _accept_any_text()
+    _open_streams()
     with_traceback = "--traceback" in arguments or os.environ.get("ATTN_TRACEBACK") == "1"
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
         code = _invoke(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return _interrupted() if code == INTERRUPTED else code
     except BrokenPipeError:
         return _end_quietly()
@@ -107,8 +106,11 @@ def _invoke(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _accept_any_text() -> None:
-    """On a stream without UTF-8 a sign that it lacks becomes a question mark, in help texts and messages too."""
+def _open_streams() -> None:
+    """What is written to a closed stream goes nowhere; on one without UTF-8 a sign that it lacks becomes ``?``."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -150,7 +152,7 @@ def _fail(error: AttnError, arguments: list[str], with_traceback: bool) -> int:
         # A hint may list what is in a file, a line each.
         lines = [harmless(line) for line in error.hint.split("\n")]
         sys.stderr.write("\n".join([f"hint: {lines[0]}", *lines[1:]]) + "\n")
-    if "--json" in arguments and sys.stdout is not None:
+    if "--json" in arguments:
         from attn_cli.reporters.json_report import error_document, write_document
 
         try:

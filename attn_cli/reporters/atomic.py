@@ -55,8 +55,15 @@ def check_folder(path: str) -> None:
     """Refuse a place that no file can be written to, before there is anything to write.
 
     Raises:
-        ResourceError: where the folder is missing or may not be written to.
+        ResourceError: where there is no name, something else than a file has it, or the folder is missing or may not be
+            written to.
     """
+    if not path:
+        raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
+    try:
+        _refuse_special(Path(os.path.realpath(path)))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror or error}; expected a writable file") from None
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ResourceError(f"{path}: cannot be written: no such folder; expected a writable file")

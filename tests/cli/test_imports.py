@@ -68,3 +68,26 @@ def test_completion_answers_without_torch():
 def test_the_package_itself_imports_nothing_heavy():
     script = "import sys, attn_cli; assert 'torch' not in sys.modules; attn_cli.MultiHeadAttention"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+INTERRUPTED = """
+import os, signal, sys
+from attn_cli.commands.imports import for_good
+try:
+    with for_good():
+        os.kill(os.getpid(), signal.SIGINT)
+        sys.stdout.write("imported whole, ")
+except KeyboardInterrupt:
+    sys.stdout.write("then interrupted, ")
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    sys.stdout.write("and again at once")
+"""
+
+
+def test_an_interrupt_while_torch_is_imported_is_obeyed_when_it_is_whole():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, cwd=ROOT, env=environment(), check=True
+    )
+    assert done.stdout == "imported whole, then interrupted, and again at once"

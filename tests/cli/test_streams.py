@@ -230,6 +230,12 @@ def test_a_full_disk_behind_stdout_is_a_failed_resource(options):
     assert "fault of attn" not in err
 
 
+@pytest.mark.parametrize("command", ["schema run", "demo --json", "demo", "--version"])
+def test_what_is_written_to_a_closed_stdout_goes_nowhere(command):
+    code, _, err = shell(f"attn {command} >&-")
+    assert (code, err) == (0, "")
+
+
 def test_a_closed_stdout_is_no_traceback():
     code, _, err = shell("attn run missing.safetensors --json >&-")
     assert code == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attn_cli.errors import ResourceError
-from attn_cli.reporters.atomic import atomic_write
+from attn_cli.reporters.atomic import atomic_write, check_folder
 
 
 def _files(folder: Path) -> set[str]:
@@ -100,3 +100,15 @@ def test_a_leftover_of_the_same_name_is_not_touched(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "out.txt") as temporary:
         temporary.write_text("mine")
     assert leftover.read_text() == "someone else's"
+
+
+@pytest.mark.parametrize("path", ["", "/dev/null", "{folder}", "{folder}/none/x"])
+def test_a_place_that_cannot_work_is_refused_beforehand(tmp_path, path):
+    with pytest.raises(ResourceError, match="expected a writable file"):
+        check_folder(path.format(folder=tmp_path))
+
+
+def test_a_file_that_is_there_may_be_replaced(tmp_path):
+    (tmp_path / "x").write_text("old")
+    check_folder(str(tmp_path / "x"))
+    check_folder(str(tmp_path / "new"))
