@@ -72,9 +72,9 @@ def softmax(logits: Tensor, sinks: Tensor | None = None) -> tuple[Tensor, Tensor
         weights ``(B, H, Sq, Sk)``; lse ``(B, H, Sq)``, ln Σⱼ exp(logitᵢⱼ) without the sink; and the sink's
         weight ``(B, H, Sq)``, or None.
     """
-    peak = logits.amax(dim=-1, keepdim=True)  # (B, H, Sq, 1)
+    peak = logits.detach().amax(dim=-1, keepdim=True)  # (B, H, Sq, 1), of which no gradient depends
     if sinks is not None:
-        peak = torch.maximum(peak, sinks[:, None, None])
+        peak = torch.maximum(peak, sinks.detach()[:, None, None])
     peak = torch.where(peak == -torch.inf, 0.0, peak)
     exponentials = torch.exp(logits - peak)
     total = exponentials.sum(dim=-1, keepdim=True)  # (B, H, Sq, 1)

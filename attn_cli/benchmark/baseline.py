@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from attn_cli.benchmark.statistics import MARGIN, verdict
-from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Mode
+from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Lost, Mode
 from attn_cli.errors import InputError, UsageError, in_file
 from attn_cli.inputs.text import shown
 
 SCHEMA = "attn.bench/1"
 KIND = "a JSON file as attn bench --save writes it"
 LARGEST_FILE = 256 * 2**20  # bytes; all samples of thousands of results take a tenth of it
+SHORTEST_MS, LONGEST_MS = 1e-9, 1e12  # no clock is so fine; thirty years
+TRUSTED = 1.25  # a yardstick farther off than by this factor tells of other load, which does not strike all alike
 MEASURED_STATUS = ("ok", "interrupted")  # a wrong backend's time says nothing about a right one's
+LOST_STATUS = ("wrong", "refused", "skipped", "failed")
 MUST_AGREE = (
     "device",
     "device_name",
@@ -26,6 +29,7 @@ MUST_AGREE = (
     "allow_tf32",
     "cudnn_allow_tf32",
     "l2_flush_bytes",
+    "keeps_freed_memory",
 )
 VARYING = ("clock", "mhz", "load", "temperature", "time", "available", "free")  # differ between any two runs
 
@@ -41,11 +45,13 @@ class Baseline:
         file: where it was read.
         environment: as it was then.
         samples: milliseconds of each backend and case that was timed and right.
+        yardsticks: milliseconds that the yardstick took beside each of these; nothing where it was not timed.
     """
 
     file: str
     environment: dict[str, Setting]
     samples: dict[Key, tuple[float, ...]]
+    yardsticks: dict[Key, float]
 
 
 def load(path: str | Path) -> Baseline:
@@ -63,17 +69,27 @@ def load(path: str | Path) -> Baseline:
     try:
         data = _mapping(document["data"])
         environment = {shown(key): _setting(value) for key, value in _mapping(data["environment"]).items()}
-        entries = [_entry(_mapping(entry)) for entry in _sequence(data["results"]) if _is_measured(_mapping(entry))]
+        entries = [_mapping(entry) for entry in _sequence(data["results"])]
+        samples = dict(_entry(entry) for entry in entries if _is_measured(entry))
+        known = {_key(entry): _yardstick(entry) for entry in entries if _is_measured(entry)}
         environment["device"]
     except KeyError as error:
         _refuse(file, f"{error.args[0]} is missing in it")
     except (TypeError, ValueError, OverflowError) as error:
         _refuse(file, f"it holds {shown(str(error))}")
-    return Baseline(file, environment, dict(entries))
+    yardsticks = {key: yardstick for key, yardstick in known.items() if yardstick is not None}
+    return Baseline(file, environment, samples, yardsticks)
 
 
 def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> Comparison:
     """Every result that both have, by :func:`attn_cli.benchmark.statistics.verdict`, in the report's order.
+
+    What was right in the baseline and was asked for again, but is wrong, refused, skipped or failed now, is lost.
+
+    Where both have a yardstick, each run's times are taken in units of its own, so that a machine that is faster or
+    slower as a whole makes no difference. Where the yardsticks differ by more than a quarter the machine was busy with
+    something else, which slows small works more than large ones: then the verdict stands only where the times
+    themselves give it too, and is UNCLEAR elsewhere.
 
     Args:
         report: the new run.
@@ -84,17 +100,31 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
         UsageError: where the two ran on another device or with other settings, or have no result in common.
     """
     check_environment(report.environment, baseline)
-    measured = {(result.backend, result.case): samples for result in report.results if (samples := _samples(result))}
-    entries = tuple(
-        Compared(backend, case, *verdict(baseline.samples[backend, case], samples, margin))
-        for (backend, case), samples in measured.items()
-        if (backend, case) in baseline.samples
+    measured = {(result.backend, result.case): result for result in report.results if _samples(result)}
+    entries = tuple(_compared(result, baseline, margin) for key, result in measured.items() if key in baseline.samples)
+    lost = tuple(
+        Lost(result.backend, result.case, result.status, result.reason)
+        for result in report.results
+        if result.status in LOST_STATUS and (result.backend, result.case) in baseline.samples
     )
-    if measured and not entries:
+    if measured and not entries and not lost:
         hint = "run the same backends, dtypes, shapes and mode as the baseline did, or write a new one with --save"
         raise UsageError(f"--baseline {baseline.file}: it has no result in common with this run", hint)
-    missing = len(measured.keys() ^ baseline.samples.keys())
-    return Comparison(baseline.file, entries, missing, _notes(report.environment, baseline.environment))
+    missing = len(measured.keys() ^ baseline.samples.keys()) - len(lost)
+    notes = (*_machine_notes(entries, margin), *_notes(report.environment, baseline.environment))
+    return Comparison(baseline.file, entries, missing, notes, lost)
+
+
+def _compared(result: BenchResult, baseline: Baseline, margin: float) -> Compared:
+    key = result.backend, result.case
+    old, new = baseline.samples[key], _samples(result)
+    before, now = baseline.yardsticks.get(key), result.yardstick_ms
+    machine = now / before if now and before else None
+    then = old if machine is None else tuple(sample * machine for sample in old)  # at the machine's speed of now
+    said, ratio, low, high, used = verdict(then, new, margin)
+    if machine is not None and abs(math.log(machine)) > math.log(TRUSTED) and verdict(old, new, margin)[0] != said:
+        said = "UNCLEAR"
+    return Compared(result.backend, result.case, said, ratio, low, high, used, machine)
 
 
 def check_environment(environment: Mapping[str, Setting], baseline: Baseline) -> None:
@@ -110,10 +140,22 @@ def check_environment(environment: Mapping[str, Setting], baseline: Baseline) ->
             raise UsageError(message, "run both with the same device and settings, or write a new one with --save")
 
 
+def _machine_notes(entries: Sequence[Compared], margin: float) -> tuple[str, ...]:
+    """That the machine itself was faster or slower, where that is more than the margin."""
+    known = [entry.machine for entry in entries if entry.machine is not None]
+    farthest = max(known, key=lambda ratio: abs(math.log(ratio)), default=1.0)
+    if abs(math.log(farthest)) <= math.log1p(margin):
+        return ()
+    said = f"{farthest - 1:.0%} longer" if farthest > 1 else f"{1 - farthest:.0%} less"
+    return (f"the machine's own speed differed: a fixed work took up to {said} this time; the ratios leave that out",)
+
+
 def _notes(new: Mapping[str, Setting], old: Mapping[str, Setting]) -> tuple[str, ...]:
-    """What else differs, and may."""
+    """What else differs, and may; and that nothing tells whether the processor is the same one."""
+    unknown = "device_name" in new and new["device_name"] is None and old.get("device_name") is None
+    said = ("the device's name is unknown in both: that they ran on the same one is not certain",) if unknown else ()
     names = [name for name in new if name not in MUST_AGREE and not any(word in name.lower() for word in VARYING)]
-    return tuple(_difference(name, old.get(name), new[name]) for name in names if old.get(name) != new[name])
+    return said + tuple(_difference(name, old.get(name), new[name]) for name in names if old.get(name) != new[name])
 
 
 def _difference(name: str, old: Setting, new: Setting) -> str:
@@ -157,10 +199,20 @@ def _entry(entry: Mapping[str, Any]) -> tuple[Key, tuple[float, ...]]:
     samples = tuple(_milliseconds(value) for value in _sequence(_mapping(entry["ms"])["samples"]))
     if not samples:
         raise ValueError("a result without samples")
+    return _key(entry), samples
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
     backend = entry["backend"]
     if not isinstance(backend, str):
         raise TypeError("a backend that is no text")
-    return (backend, _case(entry)), samples
+    return backend, _case(entry)
+
+
+def _yardstick(entry: Mapping[str, Any]) -> float | None:
+    """None in a file without yardsticks, as one of a GPU is."""
+    value = entry.get("yardstick_ms")
+    return None if value is None else _milliseconds(value)
 
 
 def _case(entry: Mapping[str, Any]) -> BenchCase:
@@ -177,7 +229,7 @@ def _case(entry: Mapping[str, Any]) -> BenchCase:
 
 
 def _milliseconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not SHORTEST_MS <= value <= LONGEST_MS:
         raise ValueError("a sample that is no time")
     return float(value)
 

@@ -17,6 +17,7 @@ from attn_cli.benchmark.sampling import Bounds, Sampled, interleave, warm_up
 from attn_cli.benchmark.statistics import summarize
 from attn_cli.benchmark.trial import judged, try_out
 from attn_cli.benchmark.types import BenchCase, BenchResult, Warned
+from attn_cli.benchmark.yardstick import Yardstick
 
 USABLE = 0.9  # of the memory that is free: what is foreseen is not exact, and others run here too
 CHECKING = 0.4  # of a case's time, about
@@ -36,6 +37,7 @@ class CaseRun:
         bounds: of the samples of each contender.
         earlier: results of other cases, from which memory is foreseen.
         tell: told what share of this case is done, 0 to 1, and what goes on.
+        yardstick: timed once a round beside the contenders; None where there is none.
 
     Attributes:
         results: by the contenders' names, as far as they are known.
@@ -52,9 +54,11 @@ class CaseRun:
         bounds: Bounds,
         earlier: Sequence[BenchResult],
         tell: Tell,
+        yardstick: Yardstick | None = None,
     ) -> None:
         self._case, self._contenders, self._device = case, contenders, device
         self._clock, self._bounds, self._earlier, self._tell = clock, bounds, earlier, tell
+        self._yardstick = yardstick
         self.results: dict[str, BenchResult] = {}
         self.warnings: list[Warned] = []
         self.was_interrupted = False
@@ -107,7 +111,8 @@ class CaseRun:
             return False
         shorter = [result for result in self._earlier if result.backend == name]
         least = least_bytes(contender, self._case, self._device)
-        needed = inputs_bytes(self._case, self._device) + max(least, predicted_bytes(shorter, self._case) or 0)
+        foreseen = predicted_bytes(shorter, self._case, lambda case: least_bytes(contender, case, self._device))
+        needed = inputs_bytes(self._case, self._device) + max(least, foreseen or 0)
         there = available_bytes(self._device)
         if there is None or needed <= USABLE * there:
             return True
@@ -118,18 +123,14 @@ class CaseRun:
     def _reference(self, drawn: Drawn) -> Reference | None:
         """The case in float64, or None with a warning."""
         self._tell(0.0, "float64 reference")
+        reference: Reference | None = None
         try:
             reference = make_reference(drawn)
+            left_out = reference.left_out
         except Exception as error:  # then the times stand without a check, and say so
-            reason = judged(error, "", self._device)[1]
-            self.warnings.append(_unchecked(self._case, f"the float64 reference failed: {reason}"))
-            reference = None
-        else:
-            if reference is None:
-                self.warnings.append(_unchecked(self._case, "gradients in float64 would take too long"))
-            elif not reference.is_whole:
-                part = f"{len(reference.groups)} of {reference.total_groups}"
-                self.warnings.append(_unchecked(self._case, f"gradients of {part} key/value heads were compared"))
+            left_out = f"the float64 reference failed: {judged(error, '', self._device)[1]}"
+        if left_out is not None:
+            self.warnings.append(_unchecked(self._case, left_out))
         release(self._device)
         return reference
 
@@ -181,16 +182,24 @@ class CaseRun:
             self._tell(start + share * done, f"{name}: timing")
 
         if runs:
-            self._take(interleave(runs, self._clock, self._bounds, tick))
+            self._take(interleave(runs, self._clock, self._bounds, tick, self._warm_yardstick()))
         runs.clear()
         release(self._device)
+
+    def _warm_yardstick(self) -> Callable[[], float] | None:
+        if self._yardstick is None:
+            return None
+        self._yardstick.warm_up()
+        return self._yardstick.measure
 
     def _take(self, sampled: Sampled) -> None:
         """Samples and failures into the results."""
         self.was_interrupted = sampled.was_interrupted
         for name, samples in sampled.milliseconds.items():
-            result = replace(self.results[name], ms=summarize(samples) if samples else None)
-            if sampled.was_interrupted and samples and result.status == "ok":
+            summary, yardstick = summarize(samples) if samples else None, sampled.yardsticks.get(name)
+            result = replace(self.results[name], ms=summary, yardstick_ms=yardstick or None)
+            is_whole = self._bounds.share(len(samples), sum(samples) / 1e3) >= 1
+            if sampled.was_interrupted and samples and not is_whole and result.status == "ok":
                 result = replace(result, status="interrupted", reason=f"stopped after {len(samples)} timed runs")
             self.results[name] = result
         for name, error in sampled.failures.items():

@@ -6,12 +6,14 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
 
 import attn_cli
 from attn_cli.attention import torch_compat
+from attn_cli.benchmark.allocator import keeps_freed_memory
 
 Setting = str | int | float | bool | None
 CPU_INFO = Path("/proc/cpuinfo")
@@ -23,7 +25,8 @@ SMI_FIELDS = {
     "max_clock_mhz": "clocks.max.sm",
     "power_limit_watts": "power.limit",
 }
-SMI_SECONDS = 5
+TOOL_SECONDS = 5
+ARM_FIELDS = ("implementer", "part", "variant", "revision")
 
 
 def describe(device: torch.device, flushed_bytes: int = 0) -> dict[str, Setting]:
@@ -34,7 +37,7 @@ def describe(device: torch.device, flushed_bytes: int = 0) -> dict[str, Setting]
         flushed_bytes: what the clock writes before each run.
     """
     return {
-        "device": str(device),
+        "device": _device(device),
         **(_cuda(device) if device.type == "cuda" else _processor(device)),
         "torch": torch.__version__,
         "attn": attn_cli.__version__,
@@ -45,12 +48,20 @@ def describe(device: torch.device, flushed_bytes: int = 0) -> dict[str, Setting]
         "allow_tf32": torch_compat.allows_tf32("matmul") if device.type == "cuda" else None,
         "cudnn_allow_tf32": torch_compat.allows_tf32("cudnn") if device.type == "cuda" else None,
         "l2_flush_bytes": flushed_bytes,
+        "keeps_freed_memory": keeps_freed_memory(device),
     }
+
+
+def _device(device: torch.device) -> str:
+    """The device with its number: ``cuda`` alone is the current one, and the same as ``cuda:0`` where that is it."""
+    if device.type == "cuda" and device.index is None:
+        return f"cuda:{torch.cuda.current_device()}"
+    return str(device)
 
 
 def _processor(device: torch.device) -> dict[str, Setting]:
     text = _text(CPU_INFO)
-    name = _found(r"model name\s*:\s*(.+)", text) or platform.processor() or None
+    name = _processor_name(text)
     mhz = _found(r"cpu MHz\s*:\s*([\d.]+)", text)
     return {
         "device_name": name if device.type == "cpu" else f"Apple GPU of {name or platform.machine()}",
@@ -59,6 +70,26 @@ def _processor(device: torch.device) -> dict[str, Setting]:
         "clock_mhz": float(mhz) if mhz and device.type == "cpu" else None,
         "governor": _text(GOVERNOR).strip() or None,
     }
+
+
+def _processor_name(text: str) -> str | None:
+    """The maker's name of it; on ARM, where Linux tells numbers alone, those."""
+    name = _found(r"model name\s*:\s*(.+)", text) or _brand()
+    if name is not None:
+        return name
+    told = {what: _found(rf"CPU {what}\s*:\s*(\S+)", text) for what in ARM_FIELDS}
+    if told["implementer"] and told["part"]:
+        numbers = ", ".join(f"{what} {number}" for what, number in told.items() if number)
+        return f"{platform.machine()} processor, {numbers}"
+    return platform.processor() or None
+
+
+def _brand() -> str | None:
+    """What macOS calls the processor."""
+    if sys.platform != "darwin":
+        return None
+    told = _ran(["sysctl", "-n", "machdep.cpu.brand_string"])
+    return told or None
 
 
 def _cuda(device: torch.device) -> dict[str, Setting]:
@@ -89,12 +120,17 @@ def _nvidia_smi(uuid: str) -> dict[str, str]:
     which = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
     query = f"--query-gpu={','.join(SMI_FIELDS.values())}"
     command = [tool, f"--id={which}", query, "--format=csv,noheader,nounits"]
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    values = [value.strip() for value in ran.stdout.strip().split(",")]
+    values = [value.strip() for value in _ran(command).split(",")]
     return dict(zip(SMI_FIELDS, values, strict=True)) if len(values) == len(SMI_FIELDS) else {}
+
+
+def _ran(command: list[str]) -> str:
+    """What a tool printed; nothing where it is missing, fails or hangs."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return ran.stdout.strip()
 
 
 def _number(text: str | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from attn_cli.benchmark.statistics import exponent
@@ -23,18 +23,22 @@ def growth_of(results: Sequence[BenchResult]) -> tuple[Growth, ...]:
         settings = _settings(result.case)
         queries = result.case.queries if settings in apart else None
         series.setdefault((result.backend, settings, queries), {}).setdefault(result.case.keys, result)
-    return tuple(_grown(by_length) for by_length in series.values() if len(by_length) > 1)
+    grown = [(by_length, queries is None) for (_, _, queries), by_length in series.items()]
+    return tuple(_grown(by_length, together) for by_length, together in grown if len(by_length) > 1)
 
 
-def predicted_bytes(shorter: Sequence[BenchResult], case: BenchCase) -> int | None:
+def predicted_bytes(
+    shorter: Sequence[BenchResult], case: BenchCase, least: Callable[[BenchCase], int] | None = None
+) -> int | None:
     """The peak memory that ``case`` would need, from what one backend was measured to need at shorter lengths.
 
     Memory is taken as ``a·(Sq + Sk) + b·Sq·Sk`` with neither negative, through the two longest that were measured. With
-    one alone it is taken to grow with Sq + Sk, as it does at the least.
+    one alone it is taken to grow as what the backend is known to need, or with Sq + Sk where that is more.
 
     Args:
         shorter: results of one backend; those of other settings and of longer lengths are left out.
         case: what is about to be run.
+        least: bytes that a case is known to need; None where nothing is known.
 
     Returns:
         Bytes, or None where nothing shorter was measured.
@@ -46,7 +50,9 @@ def predicted_bytes(shorter: Sequence[BenchResult], case: BenchCase) -> int | No
     linear, area = _linear(case), _area(case)
     by_line, by_area = last_bytes * linear / last_linear, last_bytes * area / last_area
     if len(points) == 1:
-        return math.ceil(by_line)
+        only = next(one.case for one in shorter if _is_shorter(one, case) and _measured(one) == points[0])
+        known = 0.0 if least is None else last_bytes * least(case) / max(1, least(only))
+        return math.ceil(max(by_line, known))
     return math.ceil(_through(points[-2], points[-1], linear, area, by_line, by_area))
 
 
@@ -64,13 +70,13 @@ def _through(
     return by_area if a < 0 else a * linear + b * area
 
 
-def _grown(by_length: dict[int, BenchResult]) -> Growth:
+def _grown(by_length: dict[int, BenchResult], queries_grow: bool) -> Growth:
     lengths = tuple(sorted(by_length))
     results = [by_length[length] for length in lengths]
     median_ms = tuple(None if result.ms is None else result.ms.median for result in results)
     memory = tuple(result.peak_memory_bytes for result in results)
     times, bytes_ = exponent(lengths, median_ms), exponent(lengths, memory)
-    return Growth(results[-1].backend, results[-1].case, lengths, median_ms, memory, times, bytes_)
+    return Growth(results[-1].backend, results[-1].case, lengths, median_ms, memory, times, bytes_, queries_grow)
 
 
 def _is_shorter(result: BenchResult, case: BenchCase) -> bool:

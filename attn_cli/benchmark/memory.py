@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import torch
 
 from attn_cli.attention.devices import memory_bytes, synchronize
+from attn_cli.benchmark.allocator import giving_back_freed_memory, trim
 from attn_cli.benchmark.contenders.base import Contender
 from attn_cli.benchmark.inputs import input_bytes, output_bytes
 from attn_cli.benchmark.types import BenchCase
@@ -36,7 +35,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
     """The most memory that one run holds beyond what is held before it, or None where it cannot be told.
 
     On CUDA it is the allocator's, on the CPU the growth of the resident set, which Linux alone tells: what malloc had
-    kept for later is given back before, so that it does not hide what the run takes.
+    kept for later is given back before, so that it does not hide what the run takes, and nothing is kept meanwhile.
     """
     release(device)
     if device.type == "cuda":
@@ -46,9 +45,10 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
         synchronize(device)
         return max(0, int(torch.cuda.max_memory_allocated(device)) - before)
     if device.type == "cpu" and _reset_peak():
-        start = _status_bytes("VmRSS:")
-        run()
-        peak = _status_bytes("VmHWM:")
+        with giving_back_freed_memory():
+            start = _status_bytes("VmRSS:")
+            run()
+            peak = _status_bytes("VmHWM:")
         return None if start is None or peak is None else max(0, peak - start)
     return None
 
@@ -71,9 +71,8 @@ def release(device: torch.device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-    elif sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # of another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+    else:
+        trim()
 
 
 def _reset_peak() -> bool:
@@ -93,25 +92,31 @@ def _free_of_machine() -> int | None:
 
 
 def _free_of_group() -> int | None:
-    """What the control group leaves, as in a container with a limit: version 2, then version 1."""
-    for limit, used in (
-        (CGROUP / "memory.max", CGROUP / "memory.current"),
-        (CGROUP / "memory" / "memory.limit_in_bytes", CGROUP / "memory" / "memory.usage_in_bytes"),
+    """What the control group leaves, as in a container with a limit: version 2, then version 1.
+
+    Files that were read and are used no more count as in use there, but the kernel gives them up for others.
+    """
+    for folder, limit, used, unused in (
+        (CGROUP, "memory.max", "memory.current", "inactive_file"),
+        (CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            return max(0, int(limit.read_text()) - int(used.read_text()))
+            most, taken = int((folder / limit).read_text()), int((folder / used).read_text())
         except (OSError, ValueError):  # "max" is no limit
             continue
+        return max(0, most - max(0, taken - (_number_behind(folder / "memory.stat", unused) or 0)))
     return None
 
 
 def _field_bytes(path: Path, field: str) -> int | None:
     """The number of kB behind ``field`` in one of the kernel's files, as bytes."""
+    number = _number_behind(path, field)
+    return None if number is None else number * 1024
+
+
+def _number_behind(path: Path, field: str) -> int | None:
     try:
         lines = path.read_text().splitlines()
     except OSError:
         return None
-    for line in lines:
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    return None
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [field]), None)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
 
 from attn_cli.benchmark.inputs import DTYPES
 from attn_cli.benchmark.sampling import SAMPLING, Bounds
-from attn_cli.benchmark.types import BenchCase, Mode
+from attn_cli.benchmark.types import BenchCase, Mode, Warned
 from attn_cli.errors import UsageError
-
-MOST_TIMES_MIN = 4  # so many times the least seconds are the most
 
 
 @dataclass(frozen=True)
@@ -25,18 +23,21 @@ class BenchPlan:
         backends: names of contenders, in the order in which they are reported.
         device: that all of it runs on.
         min_time: seconds of samples of each contender on each case, at least.
+        warnings: doubts about what was asked for.
     """
 
     cases: tuple[BenchCase, ...]
     backends: tuple[str, ...]
     device: torch.device
     min_time: float = SAMPLING.min_seconds
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def bounds(self) -> Bounds:
         """How often each contender is run."""
-        most = max(SAMPLING.max_samples, round(SAMPLING.max_samples * self.min_time / SAMPLING.min_seconds))
-        return Bounds(self.min_time, MOST_TIMES_MIN * self.min_time, SAMPLING.min_samples, most)
+        times = self.min_time / SAMPLING.min_seconds
+        most = max(SAMPLING.max_samples, round(SAMPLING.max_samples * times))
+        return replace(SAMPLING, min_seconds=self.min_time, max_seconds=times * SAMPLING.max_seconds, max_samples=most)
 
 
 def bench_cases(
@@ -53,6 +54,8 @@ def bench_cases(
 ) -> tuple[BenchCase, ...]:
     """Every combination of these lists, the lengths changing first, without repetitions.
 
+    Those whose key/value heads cannot be shared by their heads are left out, see :func:`unshared`.
+
     Args:
         batch: B.
         heads: Hq.
@@ -65,7 +68,7 @@ def bench_cases(
         mode: what is timed.
 
     Raises:
-        UsageError: where a list is empty, a size is not positive, heads cannot be shared, or a dtype is none.
+        UsageError: where a list is empty, a size is not positive, a dtype is none, or heads can nowhere be shared.
     """
     lists = {"batch": batch, "heads": heads, "kv-heads": kv_heads, "head-dim": head_dim, "seq": keys}
     for option, sizes in {**lists, "queries": queries}.items():
@@ -77,10 +80,27 @@ def bench_cases(
         raise UsageError("--dtype: nothing given; expected one at least")
     cases: dict[BenchCase, None] = {}
     for dtype, b, hq, d, hkv, sq, sk in product(dtypes, batch, heads, head_dim, kv_heads or [0], queries or [0], keys):
-        if hkv and hq % hkv:
-            raise UsageError(f"--kv-heads {hkv}: found --heads {hq}; expected a multiple of {hkv}")
-        cases[BenchCase(b, hq, hkv or hq, sq or sk, sk, d, dtype, causal, mode)] = None
+        if not hkv or hq % hkv == 0:
+            cases[BenchCase(b, hq, hkv or hq, sq or sk, sk, d, dtype, causal, mode)] = None
+    if not cases:
+        hq, hkv = _unshared(heads, kv_heads)[0]
+        raise UsageError(f"--kv-heads {hkv}: found --heads {hq}; expected a multiple of {hkv}")
     return tuple(cases)
+
+
+def unshared(heads: Sequence[int], kv_heads: Sequence[int] | None) -> tuple[Warned, ...]:
+    """A warning where :func:`bench_cases` leaves out combinations of these lists."""
+    left_out = _unshared(heads, kv_heads)
+    if not left_out:
+        return ()
+    named = ", ".join(f"{hq} heads with {hkv} key/value heads" for hq, hkv in left_out)
+    message = f"left out, since heads share key/value heads in groups of one size: {named}"
+    return (Warned(message, "Give --kv-heads that divide --heads, in a run of their own where that is needed."),)
+
+
+def _unshared(heads: Sequence[int], kv_heads: Sequence[int] | None) -> list[tuple[int, int]]:
+    pairs = dict.fromkeys(product(heads, kv_heads or ()))
+    return [(hq, hkv) for hq, hkv in pairs if hq % hkv]
 
 
 def _check_sizes(option: str, sizes: Sequence[int] | None) -> None:

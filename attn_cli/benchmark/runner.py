@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from attn_cli.benchmark.allocator import keeping_freed_memory
 from attn_cli.benchmark.case_run import CaseRun
 from attn_cli.benchmark.clock import Clock, clock_for
 from attn_cli.benchmark.contenders import CONTENDERS
@@ -17,6 +18,7 @@ from attn_cli.benchmark.memory import release
 from attn_cli.benchmark.peaks import measure
 from attn_cli.benchmark.plan import BenchPlan, bench_cases
 from attn_cli.benchmark.types import BenchReport, BenchResult, Peaks, Warned
+from attn_cli.benchmark.yardstick import Yardstick
 from attn_cli.errors import UsageError
 
 __all__ = ["BenchPlan", "Progress", "bench_cases", "run_bench"]
@@ -50,6 +52,13 @@ def run_bench(
     _check(plan, contenders)
     clock = clock_for(plan.device) if clock is None else clock
     tell = _nothing if progress is None else progress
+    with keeping_freed_memory(plan.device):
+        return _run(plan, tell, clock, contenders, peaks)
+
+
+def _run(
+    plan: BenchPlan, tell: Progress, clock: Clock, contenders: Mapping[str, Contender], peaks: Peaks | None
+) -> BenchReport:
     results: list[BenchResult] = []
     warnings: list[Warned] = []
     was_interrupted = False
@@ -60,8 +69,9 @@ def run_bench(
             peaks = measure(plan.device, [case.dtype for case in plan.cases], clock)
             release(plan.device)
         environment = describe(plan.device, clock.flushed_bytes)  # now that the device is awake
+        yardstick = Yardstick(clock) if plan.device.type == "cpu" else None
         for number in range(len(plan.cases)):
-            run = _case_run(plan, number, clock, contenders, results, tell)
+            run = _case_run(plan, number, clock, contenders, results, tell, yardstick)
             results += run.run()
             warnings += run.warnings
             if run.was_interrupted:
@@ -76,7 +86,7 @@ def run_bench(
         peaks=peaks,
         results=rated,
         growth=growth_of(rated),
-        warnings=(*warnings, *doubts_of(rated)),
+        warnings=(*plan.warnings, *warnings, *doubts_of(rated)),
         was_interrupted=was_interrupted,
     )
 
@@ -105,6 +115,7 @@ def _case_run(
     contenders: Mapping[str, Contender],
     earlier: Sequence[BenchResult],
     tell: Progress,
+    yardstick: Yardstick | None,
 ) -> CaseRun:
     case, total = plan.cases[number], len(plan.cases)
 
@@ -112,7 +123,7 @@ def _case_run(
         tell(number + share, total, f"{case.queries} × {case.keys} {case.dtype}, {what}")
 
     chosen = {name: contenders[name] for name in plan.backends}
-    return CaseRun(case, chosen, plan.device, clock, plan.bounds, earlier, tell_case)
+    return CaseRun(case, chosen, plan.device, clock, plan.bounds, earlier, tell_case, yardstick)
 
 
 def _check(plan: BenchPlan, contenders: Mapping[str, Contender]) -> None:

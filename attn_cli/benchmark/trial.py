@@ -29,7 +29,8 @@ def try_out(
         device: that ``drawn`` is on.
     """
     first_ms, kernel, difference = _first(contender, drawn, reference, clock)
-    memory = peak_bytes(lambda: contender.prepare(drawn)(), device)
+    laid_out = contender.laid_out(drawn)
+    memory = peak_bytes(lambda: contender.prepare(laid_out)(), device)
     status: Status = "ok" if difference is None or difference.is_within else "wrong"
     return BenchResult(
         backend=contender.name,
@@ -41,7 +42,8 @@ def try_out(
         peak_memory_bytes=memory,
         max_abs_error=None if difference is None else difference.max_abs_error,
         tolerance=None if difference is None else difference.tolerance,
-        checked_rows=None if reference is None else len(reference.rows),
+        checked_rows=None if reference is None else reference.checked_rows,
+        share_of_tolerance=None if difference is None else difference.share,
     )
 
 
@@ -63,8 +65,8 @@ def _first(
 
 def _wrong(difference: Difference) -> str:
     return (
-        f"it differs from float64 by up to {difference.max_abs_error:.3g}, more than the {difference.tolerance:.3g} "
-        "that its dtype explains"
+        f"it differs from float64 by {difference.worst_error:.3g} in a row of which its dtype explains "
+        f"{difference.worst_tolerance:.3g}"
     )
 
 

@@ -117,12 +117,15 @@ class BenchResult:
         ms: all timed runs; None where there is none.
         peak_memory_bytes: the most memory of a pass beyond its inputs, its output with it; None where unknown.
         max_abs_error: the largest difference from float64 on the same inputs; None where it was not compared.
-        tolerance: what its dtype explains of it.
+        tolerance: what its dtype explains of it, in the row where it lies.
         checked_rows: query rows of each head that were compared.
         tflops: 10¹² FLOP/s at the median; None without one.
         bytes_per_s: of :meth:`BenchCase.bytes_moved`.
         intensity: FLOPs a byte.
         share_of_peak: of the measured roofline, 0 to 1; None where it is unknown.
+        yardstick_ms: what the yardstick took in the same rounds, its median; None where there is none.
+        share_of_tolerance: the largest difference over what the dtype explains in its own row, of all rows; ``wrong``
+            above 1. None where it was not compared.
     """
 
     backend: str
@@ -140,6 +143,13 @@ class BenchResult:
     bytes_per_s: float | None = None
     intensity: float | None = None
     share_of_peak: float | None = None
+    yardstick_ms: float | None = None
+    share_of_tolerance: float | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """True where its time may be called the best: all of it was measured, and at least a part was compared."""
+        return self.status == "ok" and self.ms is not None and self.max_abs_error is not None
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,7 @@ class Growth:
         lengths: of keys, ascending.
         median_ms, memory_bytes: at each length; None where unknown.
         time_exponent, memory_exponent: slopes of log against log; None for fewer than two points.
+        queries_grow: whether there are as many queries as keys at each length; else they are those of the case.
     """
 
     backend: str
@@ -161,6 +172,7 @@ class Growth:
     memory_bytes: tuple[int | None, ...]
     time_exponent: float | None
     memory_exponent: float | None
+    queries_grow: bool
 
 
 @dataclass(frozen=True)
@@ -171,9 +183,10 @@ class Compared:
         backend: its name.
         case: of both.
         verdict: see :mod:`attn_cli.benchmark.baseline`.
-        ratio: new median over old.
+        ratio: new median over old, each over its own run's yardstick where both have one.
         low, high: 99 % confidence interval of the ratio.
         margin: how far from 1 still counts as the same.
+        machine: new yardstick over old, below 1 where the machine was faster this time; None where a run has none.
     """
 
     backend: str
@@ -183,6 +196,24 @@ class Compared:
     low: float
     high: float
     margin: float
+    machine: float | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A result that was right in the baseline, was asked for again, and is not right now.
+
+    Attributes:
+        backend: its name.
+        case: of both.
+        status: what it is now: ``wrong``, ``refused``, ``skipped`` or ``failed``.
+        reason: why, or None.
+    """
+
+    backend: str
+    case: BenchCase
+    status: Status
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -192,14 +223,21 @@ class Comparison:
     Attributes:
         file: the baseline's.
         entries: what both have.
-        missing: how many results only one of them has.
+        missing: how many results only one of them has, those that are lost not among them.
         notes: settings that differ but may, such as PyTorch's version.
+        lost: what was right in the baseline and is not now.
     """
 
     file: str
     entries: tuple[Compared, ...]
     missing: int
     notes: tuple[str, ...]
+    lost: tuple[Lost, ...] = ()
+
+    @property
+    def is_regression(self) -> bool:
+        """True where something is slower than in the baseline, or not right any more."""
+        return bool(self.lost) or any(entry.verdict == "SLOWER" for entry in self.entries)
 
 
 @dataclass(frozen=True)

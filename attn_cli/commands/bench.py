@@ -92,7 +92,8 @@ def _check_files(baseline: str | None, save: str | None, margin: float | None) -
     if margin is not None and baseline is None:
         raise UsageError("--fail-on-regression: there is nothing to compare with; expected --baseline FILE too")
     if baseline is not None and not os.path.isfile(baseline):
-        found = "is a folder" if os.path.isdir(baseline) else "no such file"
+        kind = "is a folder" if os.path.isdir(baseline) else "is no regular file"
+        found = kind if os.path.exists(baseline) else "no such file"
         raise in_file(baseline, found, "expected a file that attn bench --save has written")
     if save is None:
         return

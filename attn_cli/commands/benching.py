@@ -12,6 +12,7 @@ from attn_cli.benchmark.baseline import Baseline, check_environment, compare, lo
 from attn_cli.benchmark.clock import Clock, clock_for
 from attn_cli.benchmark.contenders import CONTENDERS
 from attn_cli.benchmark.environment import describe
+from attn_cli.benchmark.plan import unshared
 from attn_cli.benchmark.runner import BenchPlan, bench_cases, run_bench
 from attn_cli.benchmark.statistics import MARGIN
 from attn_cli.benchmark.types import BenchReport, Mode, Warned
@@ -26,6 +27,7 @@ from attn_cli.reporters.terminal.console import make_console
 
 REGRESSION = 1
 INTERRUPTED = 130
+NEW_BASELINE = "write a new baseline with --save"
 Sizes = tuple[int, ...] | None
 
 
@@ -94,7 +96,8 @@ def _plan(request: BenchRequest, device: torch.device) -> BenchPlan:
         causal=usual.causal if request.causal is None else request.causal,
         mode=request.mode,
     )
-    plan = BenchPlan(cases, request.backends or tuple(CONTENDERS), device)
+    warnings = unshared(request.heads or (usual.heads,), request.kv_heads)
+    plan = BenchPlan(cases, request.backends or tuple(CONTENDERS), device, warnings=warnings)
     return plan if request.min_time is None else replace(plan, min_time=request.min_time)
 
 
@@ -114,8 +117,11 @@ def _compared(report: BenchReport, baseline: Baseline, margin: float) -> BenchRe
     try:
         return replace(report, comparison=compare(report, baseline, margin))
     except UsageError as error:
-        warned = Warned(error.message, error.hint or "write a new baseline with --save")
-        return replace(report, warnings=(*report.warnings, warned))
+        warned = Warned(error.message, error.hint or NEW_BASELINE)
+    except Exception as error:  # whatever is in the file, what was measured is not lost for it
+        said = f"--baseline {baseline.file}: the comparison failed: {type(error).__name__}"
+        warned = Warned(f"{said}: {error}" if str(error) else said, NEW_BASELINE)
+    return replace(report, warnings=(*report.warnings, warned))
 
 
 def _give_out(report: BenchReport, request: BenchRequest) -> int:
@@ -145,9 +151,8 @@ def _give_out(report: BenchReport, request: BenchRequest) -> int:
 def _exit_code(report: BenchReport, request: BenchRequest) -> int:
     if report.was_interrupted:
         return INTERRUPTED
-    entries = () if report.comparison is None else report.comparison.entries
-    is_slower = any(entry.verdict == "SLOWER" for entry in entries)
-    return REGRESSION if is_slower and request.margin is not None else 0
+    is_worse = report.comparison is not None and report.comparison.is_regression
+    return REGRESSION if is_worse and request.margin is not None else 0
 
 
 def _save(document: Document, path: str) -> None:

@@ -353,7 +353,7 @@ FailOnRegression = Annotated[
     typer.Option(
         "--fail-on-regression",
         metavar="PERCENT",
-        help="Exit with 1 where something is slower than --baseline by more than this, e.g. 5%.",
+        help="Exit with 1 where something is slower than --baseline by more than this, e.g. 5%, or not right any more.",
         rich_help_panel=MEASURING,
     ),
 ]

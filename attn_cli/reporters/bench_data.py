@@ -13,6 +13,7 @@ from attn_cli.benchmark.types import (
     Compared,
     Comparison,
     Growth,
+    Lost,
     Summary,
 )
 from attn_cli.benchmark.usable import Usable
@@ -42,6 +43,7 @@ def _result(result: BenchResult) -> Entry:
         "kernel": result.kernel,
         "first_ms": result.first_ms,
         "ms": None if result.ms is None else _summary(result.ms),
+        "yardstick_ms": result.yardstick_ms,
         "tflops": result.tflops,
         "bytes_per_s": result.bytes_per_s,
         "intensity": result.intensity,
@@ -49,6 +51,7 @@ def _result(result: BenchResult) -> Entry:
         "peak_memory_bytes": result.peak_memory_bytes,
         "max_abs_error": result.max_abs_error,
         "tolerance": result.tolerance,
+        "share_of_tolerance": result.share_of_tolerance,
         "checked_rows": result.checked_rows,
         "flops_formula": FLOPS_FORMULA[result.case.mode],
         "bytes_formula": BYTES_FORMULA[result.case.mode],
@@ -68,6 +71,7 @@ def _growth(growth: Growth) -> Entry:
         "memory_bytes": list(growth.memory_bytes),
         "time_exponent": growth.time_exponent,
         "memory_exponent": growth.memory_exponent,
+        "queries_grow": growth.queries_grow,
     }
 
 
@@ -75,14 +79,20 @@ def _comparison(comparison: Comparison) -> Entry:
     return {
         "file": comparison.file,
         "entries": [_compared(entry) for entry in comparison.entries],
+        "lost": [_lost(lost) for lost in comparison.lost],
         "missing": comparison.missing,
         "notes": list(comparison.notes),
     }
 
 
 def _compared(entry: Compared) -> Entry:
-    numbers = {"ratio": entry.ratio, "low": entry.low, "high": entry.high, "margin": entry.margin}
+    numbers: Entry = {"ratio": entry.ratio, "low": entry.low, "high": entry.high, "margin": entry.margin}
+    numbers["yardstick_ratio"] = entry.machine
     return {"backend": entry.backend, **asdict(entry.case), "verdict": entry.verdict, **numbers}
+
+
+def _lost(lost: Lost) -> Entry:
+    return {"backend": lost.backend, **asdict(lost.case), "status": lost.status, "reason": lost.reason}
 
 
 def devices_data(usable: Usable) -> Entry:

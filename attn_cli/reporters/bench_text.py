@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from attn_cli.benchmark.types import BenchReport, BenchResult, Compared, Comparison
-from attn_cli.reporters.terminal.bench import environment_value
+from attn_cli.benchmark.types import BenchReport, BenchResult, Compared, Comparison, Lost
+from attn_cli.reporters.terminal.bench import environment_value, existing_settings
 from attn_cli.reporters.terminal.bench_numbers import (
     case_parts,
     error_text,
@@ -42,6 +42,7 @@ CSV_COLUMNS = (
     "iqr_ms",
     "min_ms",
     "samples",
+    "yardstick_ms",
     "tflops",
     "bytes_per_s",
     "intensity",
@@ -49,9 +50,11 @@ CSV_COLUMNS = (
     "peak_memory_bytes",
     "max_abs_error",
     "tolerance",
+    "share_of_tolerance",
     "checked_rows",
     "verdict",
     "ratio",
+    "yardstick_ratio",
 )
 _RESULTS = ("backend", "status", "median", "IQR", "TFLOP/s", "GB/s", "share", "memory", "error", "case")
 _LEFT = ("backend", "status", "case", "verdict")
@@ -74,7 +77,9 @@ def _csv_fields(result: BenchResult, compared: Compared | None) -> dict[str, Any
     if result.ms is not None:
         ms = result.ms
         fields |= {"median_ms": ms.median, "iqr_ms": ms.iqr, "min_ms": ms.min, "samples": len(ms.samples)}
-    return fields if compared is None else fields | {"verdict": compared.verdict, "ratio": compared.ratio}
+    if compared is None:
+        return fields
+    return fields | {"verdict": compared.verdict, "ratio": compared.ratio, "yardstick_ratio": compared.machine}
 
 
 def _csv_field(value: Any) -> str:
@@ -119,7 +124,8 @@ def _heading(title: str) -> str:
 
 
 def _machine(report: BenchReport) -> str:
-    known = [(name.replace("_", " "), environment_value(name, value)) for name, value in report.environment.items()]
+    there = existing_settings(report.environment)
+    known = [(name.replace("_", " "), environment_value(name, value)) for name, value in there.items()]
     known += [(f"peak {dtype}", rate(value, "FLOP/s")) for dtype, value in report.peaks.flops_per_s.items()]
     known.append(("peak copy", rate(report.peaks.bytes_per_s, "B/s")))
     return _table(("what", "value"), known)
@@ -151,15 +157,21 @@ def _baseline(comparison: Comparison) -> str:
             ratio(one.ratio),
             f"{ratio(one.low)}–{ratio(one.high)}",
             percent(one.margin),
+            "–" if one.machine is None else ratio(one.machine),
             ", ".join(case_parts(one.case)),
         )
         for one in comparison.entries
     ]
-    table = _table(("backend", "verdict", "ratio", "99% interval", "margin", "case"), rows)
-    notes = [f"- {_safe(note)}" for note in comparison.notes]
+    table = _table(("backend", "verdict", "ratio", "99% interval", "margin", "machine", "case"), rows)
+    notes = [f"- {one.backend} was ok, {one.status} now: {_safe(_lost_case(one))}" for one in comparison.lost]
+    notes += [f"- {_safe(note)}" for note in comparison.notes]
     if comparison.missing:
-        notes.append(f"- {comparison.missing} of the results are in only one of the two")
+        notes.append(f"- {comparison.missing} results are in only one of the two")
     return "\n\n".join(part for part in (f"Beside {_safe(comparison.file)}.", table, "\n".join(notes)) if part)
+
+
+def _lost_case(lost: Lost) -> str:
+    return f"{', '.join(case_parts(lost.case))}: {lost.reason or 'the reason is not known'}"
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

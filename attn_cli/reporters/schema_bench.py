@@ -75,13 +75,18 @@ def _result() -> Schema:
         "kernel": said(TEXT_OR_NULL, "What really ran."),
         "first_ms": said(NUMBER_OR_NULL, "The first run, with what is made or compiled once."),
         "ms": said(or_null(ref("ms")), "null where nothing was timed."),
+        "yardstick_ms": said(NUMBER_OR_NULL, "A fixed work in the same rounds, its median; null where there is none."),
         "tflops": said(NUMBER_OR_NULL, "10¹² floating-point operations a second at the median."),
         "bytes_per_s": NUMBER_OR_NULL,
         "intensity": said(NUMBER_OR_NULL, "Floating-point operations a byte."),
         "share_of_peak": said(NUMBER_OR_NULL, "Of the measured roofline."),
         "peak_memory_bytes": said(COUNT_OR_NULL, "Beyond the inputs, in a pass of its own."),
         "max_abs_error": said(NUMBER_OR_NULL, "Largest difference from float64 on the same inputs."),
-        "tolerance": said(NUMBER_OR_NULL, "What the dtype explains of it."),
+        "tolerance": said(NUMBER_OR_NULL, "What the dtype explains of it, in the row where it lies."),
+        "share_of_tolerance": said(
+            NUMBER_OR_NULL,
+            "Largest difference over what the dtype explains in its own row, of all rows; wrong above 1.",
+        ),
         "checked_rows": said(COUNT_OR_NULL, "Query rows of each head that were compared."),
         "flops_formula": TEXT,
         "bytes_formula": TEXT,
@@ -110,6 +115,7 @@ def _growth() -> Schema:
         memory_bytes=list_of(COUNT_OR_NULL),
         time_exponent=exponent,
         memory_exponent=exponent,
+        queries_grow=said(_FLAG, "Whether there are as many queries as keys at each length; else those of the case."),
     )
 
 
@@ -118,14 +124,17 @@ def _comparison() -> Schema:
         backend=TEXT,
         **_case(),
         verdict=_VERDICT,
-        ratio=said(NUMBER_OR_NULL, "New median over old."),
+        ratio=said(NUMBER_OR_NULL, "New median over old, each over its run's yardstick where both have one."),
         low=said(NUMBER_OR_NULL, "Lower end of its 99 % confidence interval."),
         high=said(NUMBER_OR_NULL, "Upper end."),
         margin=said(NUMBER_OR_NULL, "How far from 1 still counts as the same."),
+        yardstick_ratio=said(NUMBER_OR_NULL, "New yardstick over old: below 1 the machine was faster this time."),
     )
+    lost = object_of(backend=TEXT, **_case(), status=_STATUS, reason=TEXT_OR_NULL)
     return object_of(
         file=TEXT,
         entries=list_of(entry),
-        missing=said(COUNT, "Results that only one of the two has."),
+        lost=said(list_of(lost), "What was right in the baseline, was asked for again, and is not right now."),
+        missing=said(COUNT, "Other results that only one of the two has."),
         notes=said(list_of(TEXT), "Settings that differ but may."),
     )

@@ -87,9 +87,78 @@ def test_each_result_is_compared_with_its_own(saved):
     slower = comparison.entries[0]
     assert slower.ratio == pytest.approx(1.2)
     assert 1 + slower.margin < slower.low <= slower.ratio <= slower.high
-    assert comparison.missing == 2  # textbook is only in the new one, flex only in the old one
+    assert [(lost.backend, lost.status) for lost in comparison.lost] == [("flex", "wrong")]
+    assert comparison.missing == 1  # textbook is only in the new one
+    assert comparison.is_regression
     assert comparison.notes == ()
     assert comparison.file.endswith("old.json")
+
+
+@pytest.mark.parametrize("status", ["wrong", "refused", "skipped", "failed"])
+def test_what_was_right_and_is_not_any_more_is_lost(saved, status):
+    baseline = load(saved(document(entry("sdpa"), entry("flash"), entry("math", LONGER))))
+    gone = replace(result("flash", status=status, samples=None), reason="no such kernel")
+    comparison = compare(report(result("sdpa"), gone), baseline)
+    (lost,) = comparison.lost
+    assert (lost.backend, lost.case, lost.status, lost.reason) == ("flash", CASE, status, "no such kernel")
+    assert comparison.missing == 1  # math was not asked for
+    assert comparison.is_regression
+    alone = compare(report(gone), baseline)
+    assert (alone.entries, len(alone.lost)) == ((), 1)
+
+
+def test_what_was_stopped_or_not_asked_for_is_not_lost(saved):
+    baseline = load(saved(document(entry("sdpa"), entry("flash"))))
+    comparison = compare(report(result("sdpa"), result("flash", status="interrupted", samples=None)), baseline)
+    assert (comparison.lost, comparison.missing, comparison.is_regression) == ((), 1, False)
+
+
+def test_an_unknown_processor_is_noted_where_both_are(saved):
+    note = "the device's name is unknown in both: that they ran on the same one is not certain"
+    baseline = load(saved(document(entry(), device_name=None)))
+    assert compare(report(result(), device_name=None), baseline).notes == (note,)
+    assert compare(report(result()), load(saved(document(entry())))).notes == ()
+
+
+def measured(factor, yardstick):
+    return replace(result(samples=times(factor)), yardstick_ms=yardstick)
+
+
+@pytest.mark.parametrize(
+    ("factor", "yardstick", "verdict", "machine"),
+    [
+        (1.2, 2.4, "SAME", 1.2),
+        (0.85, 1.7, "SAME", 0.85),
+        (1.0, 1.7, "SLOWER", 0.85),
+        (1.2, 2.0, "SLOWER", 1.0),
+        (1.0, 2.4, "FASTER", 1.2),
+        (1.5, 3.0, "UNCLEAR", 1.5),  # the times themselves say SLOWER
+        (1.0, 0.2, "UNCLEAR", 0.1),
+        (3.0, 3.0, "SLOWER", 1.5),
+    ],
+)
+def test_each_run_is_measured_by_its_own_yardstick(saved, factor, yardstick, verdict, machine):
+    baseline = load(saved(document({**entry(), "yardstick_ms": 2.0})))
+    (one,) = compare(report(measured(factor, yardstick)), baseline).entries
+    assert (one.verdict, one.machine) == (verdict, machine)
+    assert one.ratio == pytest.approx(factor / machine)
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, 3.0), (2.0, None), (None, None)])
+def test_where_one_has_no_yardstick_the_times_themselves_are_compared(saved, before, now):
+    baseline = load(saved(document({**entry(), "yardstick_ms": before})))
+    (one,) = compare(report(measured(1.5, now)), baseline).entries
+    assert (one.verdict, one.machine) == ("SLOWER", None)
+    assert one.ratio == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("yardstick", "said"), [(2.0, None), (2.08, None), (2.5, "up to 25% longer"), (1.5, "up to 25% less")]
+)
+def test_a_machine_of_another_speed_is_noted(saved, yardstick, said):
+    baseline = load(saved(document({**entry(), "yardstick_ms": 2.0})))
+    notes = compare(report(measured(yardstick / 2, yardstick)), baseline).notes
+    assert [said in note for note in notes] == ([] if said is None else [True])
 
 
 def test_the_margin_is_that_asked_for(saved):
@@ -109,6 +178,7 @@ def test_the_margin_is_that_asked_for(saved):
         ("allow_tf32", True, "allow tf32 was off and is on now"),
         ("cudnn_allow_tf32", True, "cudnn allow tf32 was unknown and is on now"),
         ("l2_flush_bytes", 100, "l2 flush bytes was 0 and is 100 now"),
+        ("keeps_freed_memory", True, "keeps freed memory was unknown and is on now"),
     ],
 )
 def test_another_device_or_setting_is_refused(saved, name, now, said):
@@ -163,6 +233,8 @@ WRONG = [
 WRONG_RESULT = [
     ("backend", 3), ("keys", 512.0), ("keys", True), ("causal", 1), ("mode", "sideways"), ("dtype", None), ("ms", 3),
     ("ms", {}), ("ms", {"samples": []}), ("ms", {"samples": ["1"]}), ("ms", {"samples": [-1.0]}),
+    ("ms", {"samples": [1.1e12]}), ("ms", {"samples": [1.7e308]}), ("ms", {"samples": [0]}),
+    ("ms", {"samples": [5e-324]}),
     ("ms", {"samples": [True]}), ("ms", {"samples": [10**400]}), ("ms", {"samples": 3}),
 ]  # fmt: skip
 
@@ -182,6 +254,12 @@ def test_a_result_that_is_not_whole_is_refused(saved, key, value):
     without = {name: kept for name, kept in entry().items() if name != key}
     with pytest.raises(InputError, match=f"{key} is missing in it"):
         load(saved(document(without)))
+
+
+@pytest.mark.parametrize("value", ["2", True, -1.0, 0, 1e-300, 1e16, []])
+def test_a_yardstick_that_is_no_time_is_refused(saved, value):
+    with pytest.raises(InputError, match=r"old.json: .*; expected"):
+        load(saved(document({**entry(), "yardstick_ms": value})))
 
 
 def test_a_sample_beyond_all_numbers_is_refused(saved):

@@ -8,6 +8,7 @@ import torch
 
 from attn_cli.benchmark.contenders import CONTENDERS
 from attn_cli.benchmark.contenders import installed as installed_module
+from attn_cli.benchmark.contenders.installed import leaf
 from attn_cli.benchmark.inputs import draw, input_bytes, output_bytes
 from attn_cli.errors import BackendError
 from tests.benchmark.cases import CPU, make_case
@@ -172,6 +173,22 @@ def test_packages_get_their_layout_and_give_ours(monkeypatch, shape, mode):
             torch.testing.assert_close(found, wanted, atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["flash-attn", "xformers"])
+def test_what_is_laid_out_beforehand_is_the_same_case_and_is_not_copied_again(monkeypatch, name, mode):
+    monkeypatch.setitem(sys.modules, "flash_attn", _FlashAttn)
+    for module in ("xformers.ops", "xformers.ops.fmha.attn_bias"):
+        monkeypatch.setitem(sys.modules, module, _XFormers)
+    drawn = draw(make_case(queries=9, dtype="float64", mode=mode), CPU)
+    laid_out = CONTENDERS[name].laid_out(drawn)
+    tensors = [*laid_out.leaves, *([] if laid_out.gradient is None else [laid_out.gradient])]
+    assert all(leaf(x).data_ptr() == x.data_ptr() for x in tensors)
+    assert not any(leaf(x).data_ptr() == x.data_ptr() for x in drawn.leaves)
+    for found, wanted in zip(CONTENDERS[name].prepare(laid_out)(), CONTENDERS[name].prepare(drawn)(), strict=True):
+        torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+    assert CONTENDERS[name].working_bytes(drawn.case, CUDA) == sum(x.nbytes for x in tensors)
+
+
 def test_a_kernel_that_pytorch_refuses_gives_pytorchs_reason():
     drawn = draw(make_case(), CPU)
     with pytest.raises(BackendError, match="No viable backend"):
@@ -205,4 +222,6 @@ def test_bytes_are_those_of_the_tensors(mode):
     assert input_bytes(case) == sum(x.nbytes for x in given)
     results = sum(x.nbytes for x in CONTENDERS["sdpa"].prepare(drawn)())
     assert output_bytes(case) == results + (drawn.gradient.nbytes if mode == "backward" else 0)  # the output is held
-    assert case.bytes_moved(2) >= input_bytes(case)
+    output = drawn.inputs.q.nbytes
+    moved = sum(x.nbytes for x in given) + output + (0 if mode == "forward" else sum(x.nbytes for x in drawn.leaves))
+    assert case.bytes_moved(2) == moved  # backward: the output is read, and a gradient of each of Q, K and V written

@@ -20,6 +20,7 @@ def test_it_says_where_the_figures_come_from():
     assert found["threads"] == torch.get_num_threads()
     assert found["float32_matmul_precision"] == torch.get_float32_matmul_precision()
     assert found["l2_flush_bytes"] == 123
+    assert found["keeps_freed_memory"] in (True, False)
     assert found["driver"] is None
     assert found["cuda"] is None
     assert all(value is None or isinstance(value, str | int | float | bool) for value in found.values())
@@ -37,6 +38,31 @@ def test_the_processor_is_named_where_linux_tells(monkeypatch, tmp_path):
     monkeypatch.setattr(environment.platform, "processor", lambda: "")
     found = describe(CPU)
     assert (found["device_name"], found["clock_mhz"], found["governor"]) == (None, None, None)
+
+
+def test_an_arm_processor_is_named_by_its_numbers(monkeypatch, tmp_path):
+    info = tmp_path / "cpuinfo"
+    info.write_text(
+        "processor\t: 0\nCPU implementer\t: 0x41\nCPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n"
+    )
+    monkeypatch.setattr(environment, "CPU_INFO", info)
+    monkeypatch.setattr(environment.platform, "machine", lambda: "aarch64")
+    name = describe(CPU)["device_name"]
+    assert name == "aarch64 processor, implementer 0x41, part 0xd0c, variant 0x3, revision 1"
+
+
+def test_macos_is_asked_for_the_brand(monkeypatch, tmp_path):
+    asked = []
+
+    def run(command, **_options):
+        asked.append(command)
+        return SimpleNamespace(stdout="Apple M9 Max\n")
+
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "missing")
+    monkeypatch.setattr(environment.sys, "platform", "darwin")
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    assert describe(CPU)["device_name"] == "Apple M9 Max"
+    assert asked == [["sysctl", "-n", "machdep.cpu.brand_string"]]
 
 
 @pytest.fixture
@@ -61,6 +87,14 @@ def test_a_gpu_is_described_without_the_drivers_tool(cuda):
     assert (found["driver"], found["clock_mhz"]) == ("550.54.15", 1234)
     assert found["power_limit_watts"] is None
     assert found["allow_tf32"] is False
+    assert found["keeps_freed_memory"] is None
+
+
+@pytest.mark.usefixtures("cuda")
+def test_a_gpu_has_its_number_though_it_was_not_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert describe(torch.device("cuda"))["device"] == "cuda:1"
+    assert describe(torch.device("cuda", 0))["device"] == "cuda:0"
 
 
 def test_the_drivers_tool_is_asked_for_this_device_alone(cuda, monkeypatch):

@@ -29,6 +29,7 @@ def test_time_and_memory_grow_by_their_own_exponents():
     assert growth.memory_exponent == pytest.approx(1)
     assert growth.case == results[0].case
     assert growth.backend == "flash"
+    assert growth.queries_grow
 
 
 def test_each_backend_and_setting_grows_by_itself():
@@ -48,6 +49,7 @@ def test_fixed_queries_grow_by_the_keys():
     ]
     growths = growth_of(results)
     assert [growth.case.queries for growth in growths] == [1, 512]
+    assert not any(growth.queries_grow for growth in growths)
     assert [growth.lengths for growth in growths] == [(512, 1024, 2048)] * 2
     assert [growth.time_exponent for growth in growths] == pytest.approx([1, 1])
 
@@ -93,6 +95,15 @@ def test_prediction_is_never_less_than_the_longest_measured(points, length):
 def test_one_length_alone_predicts_a_line():
     case = replace(CASE, queries=4096, keys=4096)
     assert predicted_bytes([result(1024, 1.0, 1000)], case) == 4000
+
+
+def test_one_length_alone_predicts_by_what_the_backend_is_known_to_hold():
+    case = replace(CASE, queries=4096, keys=4096)
+    square, fixed = (lambda case: case.queries * case.keys), (lambda _case: 10**9)
+    assert predicted_bytes([result(1024, 1.0, 1000)], case, square) == 16_000
+    assert predicted_bytes([result(1024, 1.0, 1000)], case, fixed) == 4000
+    two = [result(512, 1.0, 500), result(1024, 1.0, 1000)]
+    assert predicted_bytes(two, case, square) == 4000  # what was measured says more
 
 
 def test_memory_that_grows_faster_than_a_square_is_taken_as_a_square():

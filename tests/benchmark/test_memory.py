@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from attn_cli.benchmark import memory
+from attn_cli.benchmark.allocator import keeping_freed_memory
 from attn_cli.benchmark.contenders import CONTENDERS
+from attn_cli.benchmark.inputs import draw
 from attn_cli.benchmark.memory import available_bytes, inputs_bytes, least_bytes, peak_bytes
 from tests.benchmark.cases import CPU, make_case
 
@@ -57,11 +59,15 @@ def test_free_memory_is_the_machines():
 def test_a_containers_limit_counts(machine):
     (machine / "memory.max").write_text(str(2**30))
     assert available_bytes(CPU) == 2**30 - 1000
+    (machine / "memory.stat").write_text("anon 5\ninactive_file 400\nactive_file 7\n")
+    assert available_bytes(CPU) == 2**30 - 600  # files that can be given up
     (machine / "memory.max").unlink()
     (machine / "memory").mkdir()
     (machine / "memory" / "memory.limit_in_bytes").write_text("5000")
     (machine / "memory" / "memory.usage_in_bytes").write_text("6000")
     assert available_bytes(CPU) == 0
+    (machine / "memory" / "memory.stat").write_text("inactive_file 9\ntotal_inactive_file 4000\n")
+    assert available_bytes(CPU) == 3000
 
 
 def test_where_nothing_is_told_it_is_all_the_machine_has(monkeypatch, tmp_path):
@@ -77,21 +83,28 @@ def test_what_holds_all_scores_needs_them_and_what_streams_does_not():
     for name, device in (("math", CPU), ("math", CUDA), ("flex", CPU)):
         assert least_bytes(CONTENDERS[name], case, device) > 2 * scores
     for name, device in (("sdpa", CPU), ("flash", CUDA), ("flex", CUDA), ("inspect", CPU), ("textbook", CPU)):
-        assert least_bytes(CONTENDERS[name], case, device) < scores
+        assert least_bytes(CONTENDERS[name], case, device) < scores, name
     backward = make_case(heads=4, queries=4096, dtype="bfloat16", mode="backward")
     assert least_bytes(CONTENDERS["textbook"], backward, CPU) > 2 * scores
 
 
 @tells_its_peak
-@pytest.mark.parametrize(("name", "mode"), [("math", "forward"), ("flex", "forward"), ("textbook", "backward")])
-def test_no_contender_needs_less_than_its_least(name, mode):
-    from attn_cli.benchmark.inputs import draw
-
-    case = make_case(heads=4, queries=1024, head_dim=16, causal=True, mode=mode)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("math", "forward"), ("math", "backward"), ("flex", "forward"), ("textbook", "forward"), ("textbook", "backward")],
+)
+def test_what_a_contender_is_known_to_hold_is_about_what_it_holds(name, mode, dtype, causal):
+    """More would skip what fits, less would let in what does not; holes in a heap may double what is held."""
+    case = make_case(heads=4, queries=1024, head_dim=16, causal=causal, mode=mode, dtype=dtype)
     drawn = draw(case, CPU)
-    CONTENDERS[name].prepare(drawn)()  # what is made once is made
-    measured = peak_bytes(lambda: CONTENDERS[name].prepare(drawn)(), CPU)
-    assert measured > 0.8 * least_bytes(CONTENDERS[name], case, CPU)
+    with keeping_freed_memory(CPU):
+        CONTENDERS[name].prepare(drawn)()  # what is made once is made
+        measured = [peak_bytes(lambda: CONTENDERS[name].prepare(drawn)(), CPU) for _ in range(3)]
+    least = least_bytes(CONTENDERS[name], case, CPU)
+    assert 0.4 * least < max(measured)  # what earlier tests left in the heap hides some, or leaves more holes
+    assert min(measured) < 1.3 * least
 
 
 def test_inputs_count_twice_while_they_are_drawn_where_they_stay():

@@ -1,11 +1,16 @@
 """What a whole benchmark makes of contenders that are right, wrong, slow, broken, too large or stopped."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 import torch
 
 from attn_cli.benchmark import case_run, runner, trial
+from attn_cli.benchmark.allocator import keeps_freed_memory
 from attn_cli.benchmark.contenders import CONTENDERS
 from attn_cli.benchmark.doubts import doubts_of
+from attn_cli.benchmark.plan import unshared
 from attn_cli.benchmark.runner import BenchPlan, bench_cases, rate, run_bench
 from attn_cli.benchmark.statistics import summarize
 from attn_cli.benchmark.types import BenchResult, Peaks
@@ -25,6 +30,23 @@ def no_memory_pass(monkeypatch):
 
     monkeypatch.setattr(trial, "peak_bytes", peak)
     monkeypatch.setattr(case_run, "release", lambda _device: None)  # it takes most of the time of such small cases
+    monkeypatch.setattr(runner, "Yardstick", FixedYardstick)
+
+
+class FixedYardstick:
+    """Takes two milliseconds, and nothing in truth; it does not move the clock."""
+
+    is_warm = False
+
+    def __init__(self, _clock):
+        pass
+
+    def warm_up(self):
+        self.is_warm = True
+
+    def measure(self):
+        assert self.is_warm
+        return 2.0
 
 
 def bench(*contenders, cases=None, clock=None, progress=None, min_time=0.01):
@@ -57,6 +79,71 @@ def test_a_right_one_is_ok_with_all_that_is_known():
     assert result.ms.median == 1
     assert len(result.ms.samples) >= 10
     assert result.peak_memory_bytes == 8000
+    assert result.yardstick_ms == 2
+
+
+def test_it_is_warm_before_it_is_timed():
+    """The first runs behind the check are slow, as where a clock has to rise; none of them is a sample."""
+    clock, runs = FakeClock(), iter(range(1_000_000))
+
+    def then():
+        clock.now += 50.0 if next(runs) < 5 else 0.0
+
+    result = by_name(bench(Told("a", then), clock=clock))["a"]
+    assert result.first_ms == 51
+    assert set(result.ms.samples) == {1.0}
+
+
+def test_memory_is_measured_of_a_case_that_is_laid_out_already(monkeypatch):
+    log = []
+
+    class Copying(Told):
+        def laid_out(self, drawn):
+            log.append("laid out")
+            return replace(drawn)
+
+        def prepare(self, drawn):
+            log.append(drawn)
+            return super().prepare(drawn)
+
+    def peak(run, _device):
+        log.append("memory pass")
+        run()
+        return 1
+
+    monkeypatch.setattr(trial, "peak_bytes", peak)
+    bench(Copying("a"))
+    first, laid_out, memory_pass, measured, *_ = log
+    assert (laid_out, memory_pass) == ("laid out", "memory pass")
+    assert measured is not first
+
+
+def test_what_was_not_compared_is_never_the_quickest():
+    right = by_name(bench(Told("a")))["a"]
+    assert right.is_quick
+    assert not replace(right, max_abs_error=None).is_quick
+    assert not replace(right, status="wrong").is_quick
+    assert not replace(right, ms=None).is_quick
+
+
+def test_what_was_not_timed_has_no_yardstick():
+    results = by_name(bench(Told("a"), Told("b", raiser(RuntimeError("no")))))
+    assert (results["a"].yardstick_ms, results["b"].yardstick_ms) == (2, None)
+
+
+def test_freed_memory_is_kept_while_a_case_runs_and_the_environment_says_so(monkeypatch):
+    kept = []
+
+    @contextmanager
+    def keeping(device):
+        kept.append(device)
+        yield True
+        kept.append("over")
+
+    monkeypatch.setattr(runner, "keeping_freed_memory", keeping)
+    report = bench(Told("a", lambda: kept.append("run")))
+    assert (kept[0], kept[1], kept[-1]) == (CPU, "run", "over")
+    assert report.environment["keeps_freed_memory"] is keeps_freed_memory(CPU)
 
 
 def test_a_wrong_one_is_marked_and_still_timed():
@@ -154,6 +241,25 @@ def test_ctrl_c_while_timing_keeps_what_was_measured():
     assert report.environment["device"] == "cpu"
 
 
+def test_ctrl_c_leaves_what_had_all_its_samples_ok():
+    """A run of twenty milliseconds is enough five times, one of a millisecond twenty times."""
+    clock, ticks = FakeClock(), []
+
+    def wait():
+        clock.now += 19.0
+
+    def progress(_done, _total, what):
+        ticks.extend(["brief"] if "brief: timing" in what else [])
+        if len(ticks) == 10:
+            raise KeyboardInterrupt
+
+    report = bench(Told("brief"), Told("long", wait), clock=clock, progress=progress)
+    results = by_name(report)
+    assert report.was_interrupted
+    assert (results["brief"].status, len(results["brief"].ms.samples)) == ("interrupted", 10)
+    assert (results["long"].status, results["long"].reason, len(results["long"].ms.samples)) == ("ok", None, 5)
+
+
 def test_ctrl_c_while_checking_keeps_what_is_there():
     stopper = Told("b", raiser(KeyboardInterrupt()))
     report = bench(Told("a"), stopper, Told("c"))
@@ -234,6 +340,8 @@ def test_rates_are_those_of_the_formulas():
     assert result.intensity == pytest.approx(flops / moved)
     assert result.share_of_peak == pytest.approx(flops / 2e-3 / (flops / moved * 1e9))
     assert rate(result, Peaks({}, 1e9)).share_of_peak is None
+    compute_bound = rate(result, Peaks({"float32": 1e12}, 1e15))
+    assert compute_bound.share_of_peak == pytest.approx(flops / 2e-3 / 1e12)
 
 
 def test_a_reference_that_cannot_be_computed_leaves_times_and_a_warning(monkeypatch):
@@ -294,6 +402,18 @@ def test_cases_are_the_product_with_the_lengths_last():
     assert found[:4] == [(4, 2, 128, 128), (4, 2, 256, 256), (4, 4, 128, 128), (4, 4, 256, 256)]
     assert len(cases) == 8
     assert all(case.causal for case in cases)
+
+
+def test_heads_that_cannot_be_shared_are_left_out_and_named():
+    heads, kv_heads = [4, 8], [8, 2]
+    cases = bench_cases(**{**LISTS, "heads": heads, "kv_heads": kv_heads})
+    assert [(case.heads, case.kv_heads) for case in cases] == [(4, 2), (8, 8), (8, 2)]
+    (warned,) = unshared(heads, kv_heads)
+    assert warned.message.endswith(": 4 heads with 8 key/value heads")
+    assert unshared(heads, [2]) == unshared(heads, None) == ()
+    plan = BenchPlan((make_case(),), ("a",), CPU, 0.01, (warned,))
+    report = run_bench(plan, clock=FakeClock(), contenders={"a": Told("a")}, peaks=PEAKS)
+    assert report.warnings[0] == warned
 
 
 def test_cases_default_to_as_many_queries_and_heads():

@@ -115,6 +115,33 @@ def test_ticks_tell_who_ran_and_grow_to_the_whole():
     assert [share for _, share in ticks] == pytest.approx([0.1, 0.2, 0.6, 0.7, 0.8, 0.9, 1.0])
 
 
+def test_the_yardstick_is_asked_once_before_each_round_and_counts_for_nobody():
+    log, laps = [], iter((3.0, 1.0, 2.0, 9.0, 7.0))
+    bounds = Bounds(min_seconds=0, max_seconds=0.009, min_samples=5, max_samples=5)
+
+    def yardstick():
+        log.append("|")
+        return next(laps)
+
+    runs = {"A": noted(log, "A"), "B": noted(log, "B", 4.0), "C": failing(log, "C", 1, ValueError())}
+    sampled = interleave(runs, CLOCK, bounds, yardstick=yardstick)
+    assert "".join(log) == "|ABC|BA|AB|A|A"
+    assert sampled.milliseconds == {"A": (1,) * 5, "B": (4,) * 3, "C": ()}
+    assert sampled.yardsticks == {"A": 3.0, "B": 2.0}  # of 3 1 2 9 7, and of 3 1 2
+
+
+def test_without_a_yardstick_there_is_none():
+    assert interleave({"A": noted([], "A")}, CLOCK, FIVE).yardsticks == {}
+
+
+def test_the_fewest_samples_are_waited_for_up_to_three_times_the_most_seconds():
+    bounds = Bounds(min_seconds=1, max_seconds=2, min_samples=20, max_samples=50, fewest=5)
+    times = {"quick": 10.0, "slow": 300.0, "slower": 1000.0, "slowest": 2500.0}
+    runs = {name: noted([], name, ms) for name, ms in times.items()}
+    counts = {name: len(taken) for name, taken in interleave(runs, CLOCK, bounds).milliseconds.items()}
+    assert counts == {"quick": 50, "slow": 7, "slower": 5, "slowest": 3}
+
+
 def test_nobody_to_run_is_no_samples():
     assert interleave({}, CLOCK, FIVE).milliseconds == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,52 @@ def test_only_what_is_slower_by_more_fails_and_only_where_asked(bench, baseline,
     assert (found, err) == (code, "")
     assert f"1 {verdict}" in out
     assert bench(_report(median), "--baseline", baseline, *flags, "--json")[0] == code
+
+
+@pytest.mark.parametrize("status", ["wrong", "refused", "skipped", "failed"])
+def test_what_is_lost_is_named_and_fails_where_that_is_asked_for(bench, baseline, status):
+    gone = replace(refused("sdpa"), status=status)
+    report = _report(results=(gone, result("math", 3.0)))
+    code, out, _ = bench(report, "--baseline", baseline)
+    assert code == 0
+    assert f"sdpa was ok and is {status} now" in " ".join(out.split())
+    code, out, err = bench(report, "--baseline", baseline, "--fail-on-regression", "5%", "--json")
+    assert (code, err) == (1, "")
+    (lost,) = json.loads(out)["data"]["comparison"]["lost"]
+    assert (lost["backend"], lost["status"], lost["keys"], lost["reason"]) == ("sdpa", status, CASE.keys, gone.reason)
+    assert f"- sdpa was ok, {status} now" in bench(report, "--baseline", baseline, "--markdown")[1]
+
+
+def test_a_comparison_that_fails_loses_nothing(bench, baseline, monkeypatch, tmp_path):
+    def fail(*_):
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr(benching, "compare", fail)
+    path = tmp_path / "new.json"
+    code, out, err = bench(_report(), "--baseline", baseline, "--save", str(path))
+    assert (code, err) == (0, "")
+    assert "the comparison failed: ZeroDivisionError: float division by zero" in " ".join(out.split())
+    saved = json.loads(path.read_text())["data"]
+    assert saved["comparison"] is None
+    assert saved["results"][0]["ms"]["samples"]
+
+
+def test_heads_that_cannot_be_shared_are_a_warning_where_others_can(bench):
+    assert bench(_report(), "--heads", "4,8", "--kv-heads", "8")[0] == 0
+    plan = bench.plans[0]
+    assert {(case.heads, case.kv_heads) for case in plan.cases} == {(8, 8)}
+    assert "4 heads with 8 key/value heads" in plan.warnings[0].message
+    code, _, err = bench(_report(), "--heads", "4", "--kv-heads", "8")
+    assert (code, len(bench.plans)) == (2, 1)
+    assert "--kv-heads 8" in err
+
+
+def test_a_pipe_is_no_baseline_and_is_told_so(bench, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, _, err = bench(_report(), "--baseline", str(pipe))
+    assert code == 2
+    assert "is no regular file" in err
 
 
 def test_the_saved_document_is_the_printed_one(bench, tmp_path):

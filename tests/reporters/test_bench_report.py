@@ -81,10 +81,44 @@ def test_unknown_is_printed_as_unknown() -> None:
     assert "copy unknown" in text
 
 
+def test_what_a_processor_has_not_is_left_out_of_it() -> None:
+    environment = {"device": "cpu", "driver": None, "allow_tf32": None, "governor": None, "clock_mhz": None}
+    text = _text(replace(FULL, environment=environment))
+    assert not any(name in text for name in ("driver", "tf32", "governor"))
+    assert "clock_mhz unknown" in text or "clock mhz unknown" in text
+    assert "driver unknown" in _text(replace(FULL, environment={**environment, "device": "cuda:0"}))
+
+
+def test_what_was_partly_compared_says_so() -> None:
+    part = replace(result("sdpa", 2.0), checked_rows=128)
+    said = "error: of 128 query rows of each head, spread over all 512"
+    assert said in _text(_with(part, refused("cudnn")))
+    assert "query row" not in _text(_with(result("sdpa", 2.0)))
+
+
+def test_what_was_not_compared_is_never_the_quickest() -> None:
+    unchecked = replace(result("flash", 0.1), max_abs_error=None, tolerance=None)
+    raw = printed(lambda console: render_bench(_with(unchecked, result("sdpa", 2.0)), console), 100, "truecolor")
+    rows = [line for line in raw.splitlines() if plain(line).startswith(("  flash ", "  sdpa "))][:2]
+    assert ["38;2;50;135;50" in row.split(name)[0] for row, name in zip(rows, ("flash", "sdpa"), strict=True)] == [
+        False, True,
+    ]  # fmt: skip
+
+
+def test_the_growth_says_whether_the_queries_grow_along() -> None:
+    case = replace(CASE, queries=128, keys=128)
+    fixed, along = (
+        Growth("sdpa", case, (64, 128), (1.0, 2.0), (None, None), 1.0, None, queries_grow)
+        for queries_grow in (False, True)
+    )
+    assert "queries 128" in _text(replace(FULL, growth=(fixed,)))
+    assert "queries = keys" in _text(replace(FULL, growth=(along,)))
+
+
 def test_the_growth_is_drawn_where_it_belongs() -> None:
     points = (1.0, 4.0, 16.0)
     case = replace(CASE, queries=4096, keys=4096)
-    growth = Growth("sdpa", case, (1024, 2048, 4096), points, (None,) * 3, 2.0, None)
+    growth = Growth("sdpa", case, (1024, 2048, 4096), points, (None,) * 3, 2.0, None, True)
     lines = _text(replace(FULL, growth=(growth,)), 80).splitlines()
     start = next(number for number, line in enumerate(lines) if line == "  time")
     field = [line[len("  16.0 ms │") :] for line in lines[start + 1 : start + 14]]
@@ -111,6 +145,15 @@ def test_every_verdict_is_told_with_its_interval(verdict: str) -> None:
     text = _text(replace(FULL, comparison=Comparison("old.json", (entry,), 0, ())))
     assert f"Baseline  1 {verdict}\n  old.json" in text
     assert re.search(rf"sdpa +{verdict} +1\.500 +1\.400–1\.600 +5\.0%", text)
+
+
+def test_the_machines_own_speed_is_a_column_only_where_it_is_known() -> None:
+    entry = Compared("sdpa", CASE, "SAME", 1.01, 0.99, 1.03, 0.05)
+    unknown, known = (_text(replace(FULL, comparison=Comparison("old.json", (one,), 0, ())))
+                      for one in (entry, replace(entry, machine=1.1)))  # fmt: skip
+    assert re.search(r"sdpa +SAME .* 5\.0% +1\.100", known)
+    assert "a fixed work" in " ".join(known.split())
+    assert "machine" not in unknown.split("Baseline")[1]
 
 
 def test_no_common_result_is_said() -> None:
@@ -180,7 +223,16 @@ def reports(draw: st.DrawFn) -> BenchReport:
             )
         )
     growth = tuple(
-        Growth(draw(TEXT), CASE, (1, 512, 10**6), (draw(times), None, draw(times)), (0, 5, 10**12), 2.0, None)
+        Growth(
+            draw(TEXT),
+            CASE,
+            (1, 512, 10**6),
+            (draw(times), None, draw(times)),
+            (0, 5, 10**12),
+            2.0,
+            None,
+            draw(st.booleans()),
+        )
         for _ in range(draw(st.integers(0, 3)))
     )
     warnings = (Warned(draw(TEXT), draw(TEXT)),)

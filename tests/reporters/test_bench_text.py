@@ -35,6 +35,7 @@ def test_csv_numbers_are_the_numbers() -> None:
     assert float(row["tflops"]) == one.tflops
     assert (row["causal"], row["mode"]) == ("false", "forward")
     assert (row["verdict"], float(row["ratio"])) == ("SLOWER", 1.21)
+    assert (float(row["yardstick_ms"]), float(row["yardstick_ratio"])) == (0.625, 0.9375)
 
 
 def test_csv_leaves_unknown_fields_empty() -> None:
@@ -71,7 +72,8 @@ def test_markdown_tells_results_reasons_growth_and_verdicts() -> None:
     assert "| sdpa | ok | 2.31 ms | 3.0% |" in text
     assert text.count("- cudnn refused: ") == 1
     assert "| sdpa | length^1.90 | length^1.00 |" in text
-    assert "| sdpa | SLOWER | 1.210 | 1.180–1.250 |" in text
+    assert "| sdpa | SLOWER | 1.210 | 1.180–1.250 | 5.0% | 0.938 |" in text
+    assert "| textbook | SAME | 1.010 | 0.990–1.030 | 5.0% | – |" in text
     assert "- sdpa, 512 × 512: the runs differ" in text
     assert "Interrupted" in bench_markdown(INTERRUPTED)
 

@@ -27,6 +27,12 @@ class Contender(Protocol):
     def working_bytes(self, case: BenchCase, device: torch.device) -> int:
         """Memory that it is known to hold at once beside the inputs and what it gives; 0 where nothing is known."""
 
+    def laid_out(self, drawn: Drawn) -> Drawn:
+        """The same case with its tensors as this backend wants them in memory, so that ``prepare`` copies none of it.
+
+        Such copies are made once by whoever stores tensors in that layout; the memory pass leaves them out.
+        """
+
     def prepare(self, drawn: Drawn) -> Run:
         """What is to be timed: gives the output ``(B, Hq, Sq, D)``, or the gradients of Q, K and V.
 
@@ -55,5 +61,5 @@ def one_pass(attention: Callable[[], Tensor], leaves: Sequence[Tensor], gradient
 
 
 def scores_bytes(case: BenchCase, itemsize: int) -> int:
-    """Bytes of one whole matrix of scores, ``(B, Hq, Sq, Sk)``."""
+    """Bytes of one matrix of all scores, ``(B, Hq, Sq, Sk)``."""
     return case.batch * case.heads * case.queries * case.keys * itemsize

@@ -7,8 +7,8 @@ import importlib
 import torch
 
 from attn_cli.benchmark.contenders.base import Run, one_pass
-from attn_cli.benchmark.contenders.installed import HALF_TYPES, leaf, missing
-from attn_cli.benchmark.inputs import Drawn
+from attn_cli.benchmark.contenders.installed import HALF_TYPES, in_their_layout, leaf, missing
+from attn_cli.benchmark.inputs import Drawn, input_bytes
 from attn_cli.benchmark.types import BenchCase
 
 LARGEST_HEAD = 256
@@ -29,8 +29,12 @@ class FlashAttentionContender:
         return reason
 
     def working_bytes(self, case: BenchCase, device: torch.device) -> int:
-        """Nothing that grows with Sq·Sk."""
-        return 0
+        """Copies of the inputs in its layout; nothing that grows with Sq·Sk."""
+        return input_bytes(case)
+
+    def laid_out(self, drawn: Drawn) -> Drawn:
+        """``(B, S, H, D)`` in memory."""
+        return in_their_layout(drawn)
 
     def prepare(self, drawn: Drawn) -> Run:
         """Q, K and V are laid out beforehand."""

@@ -23,6 +23,10 @@ class InspectContender:
         """Its work space is fixed, and small."""
         return 0
 
+    def laid_out(self, drawn: Drawn) -> Drawn:
+        """As it is drawn."""
+        return drawn
+
     def prepare(self, drawn: Drawn) -> Run:
         """Nothing is made beforehand; the output arrives on the CPU, in the accumulation dtype."""
 

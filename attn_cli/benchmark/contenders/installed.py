@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import torch
+
+from attn_cli.benchmark.inputs import Drawn
 
 HALF_TYPES = ("float16", "bfloat16")
 
@@ -17,5 +20,19 @@ def missing(package: str, device: torch.device) -> str | None:
 
 
 def leaf(x: torch.Tensor) -> torch.Tensor:
-    """``(B, H, S, D)`` as ``(B, S, H, D)``, laid out in that order, with gradients where ``x`` has them."""
+    """``(B, H, S, D)`` as ``(B, S, H, D)``, laid out in that order, with gradients where ``x`` has them.
+
+    A copy only where ``x`` is laid out otherwise.
+    """
     return x.detach().transpose(1, 2).contiguous().requires_grad_(x.requires_grad)
+
+
+def in_their_layout(drawn: Drawn) -> Drawn:
+    """The same ``(B, H, S, D)`` tensors, laid out as ``(B, S, H, D)``, so that :func:`leaf` need not copy them."""
+
+    def laid_out(x: torch.Tensor) -> torch.Tensor:
+        return leaf(x).detach().transpose(1, 2).requires_grad_(x.requires_grad)
+
+    q, k, v = (laid_out(x) for x in drawn.leaves)
+    gradient = None if drawn.gradient is None else laid_out(drawn.gradient)
+    return replace(drawn, inputs=replace(drawn.inputs, q=q, k=k, v=v), gradient=gradient)

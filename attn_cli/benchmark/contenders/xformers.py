@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attn_cli.attention.backends.base import refused
 from attn_cli.benchmark.contenders.base import Run, one_pass
-from attn_cli.benchmark.contenders.installed import leaf, missing
-from attn_cli.benchmark.inputs import Drawn
+from attn_cli.benchmark.contenders.installed import in_their_layout, leaf, missing
+from attn_cli.benchmark.inputs import Drawn, input_bytes
 from attn_cli.benchmark.types import BenchCase
 
 
@@ -27,8 +27,12 @@ class XFormersContender:
         return missing("xformers", device)
 
     def working_bytes(self, case: BenchCase, device: torch.device) -> int:
-        """Nothing that grows with Sq·Sk."""
-        return 0
+        """Copies of the inputs in its layout; nothing that grows with Sq·Sk."""
+        return input_bytes(case)
+
+    def laid_out(self, drawn: Drawn) -> Drawn:
+        """``(B, S, H, D)`` in memory."""
+        return in_their_layout(drawn)
 
     def prepare(self, drawn: Drawn) -> Run:
         """Q, K and V are laid out beforehand."""

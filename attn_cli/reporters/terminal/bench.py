@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -17,7 +17,10 @@ from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.palette import SEVERITY_STYLES
 from attn_cli.reporters.terminal.text import count
 
+Setting = str | int | float | bool | None
+
 _WIDEST = 36
+_OF_GPUS = ("driver", "cuda", "cudnn", "allow_tf32", "cudnn_allow_tf32", "governor")  # the last is of some CPUs
 _UNITS: dict[str, Callable[[float], str]] = {
     "_bytes": lambda value: size(round(value)),
     "_mhz": lambda value: f"{value:.0f} MHz",
@@ -47,7 +50,7 @@ def render_bench(report: BenchReport, console: Console) -> None:
 def _print_environment(canvas: Canvas, report: BenchReport) -> None:
     """Everything that the figures depend on; what is unknown is said to be."""
     canvas.line(canvas.text("Machine", "bold"))
-    known = [_known(canvas, name, value) for name, value in report.environment.items()]
+    known = [_known(canvas, name, value) for name, value in existing_settings(report.environment).items()]
     canvas.flow([text for text in known if text.cell_len <= _WIDEST])
     for text in known:
         if text.cell_len > _WIDEST:  # one of these would put all others below each other
@@ -56,13 +59,21 @@ def _print_environment(canvas: Canvas, report: BenchReport) -> None:
     canvas.flow(_peaks(canvas, report.peaks))
 
 
-def _known(canvas: Canvas, name: str, value: str | int | float | bool | None) -> Text:
+def _known(canvas: Canvas, name: str, value: Setting) -> Text:
     suffix = next((suffix for suffix in _UNITS if name.endswith(suffix)), None)
     said = name if suffix is None or value is None else name.removesuffix(suffix)
     return canvas.join([canvas.text(said.replace("_", " "), "dim"), canvas.text(environment_value(name, value))])
 
 
-def environment_value(name: str, value: str | int | float | bool | None) -> str:
+def existing_settings(environment: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The environment without what a processor has not, such as a driver; what it has and is unknown is left in."""
+    is_cpu = environment.get("device") == "cpu"
+    return {
+        name: value for name, value in environment.items() if value is not None or not (is_cpu and name in _OF_GPUS)
+    }
+
+
+def environment_value(name: str, value: Setting) -> str:
     """A value of the environment with its unit, which the end of its name says."""
     if value is None:
         return "unknown"

@@ -12,6 +12,7 @@ from attn_cli.reporters.terminal.bench_numbers import case_parts, error_text, pe
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.tables import Column, print_table
+from attn_cli.reporters.terminal.text import count
 from attn_cli.reporters.terminal.timing import milliseconds
 
 _STYLES = {"wrong": BAD, "failed": BAD, "interrupted": "bold"}
@@ -43,6 +44,7 @@ def _print_case(canvas: Canvas, results: list[BenchResult], told: dict[str, str]
     timed = [result for result in results if result.ms is not None]
     if timed:
         print_table(canvas, _columns(canvas, timed))
+        _print_part(canvas, timed)
     untold = [result for result in results if result.status != "ok" and told.get(result.backend) != _reason(result)]
     width = _name_width(canvas, [result.backend for result in untold])
     for result in untold:
@@ -53,6 +55,15 @@ def _print_case(canvas: Canvas, results: list[BenchResult], told: dict[str, str]
         parts = [f"{', '.join(one.backend for one in group)} {status}" for status, group in statuses]
         canvas.paragraph(canvas.text(f"as above: {'; '.join(parts)}", "dim"), indent=2, hanging=2)
     told.update((result.backend, _reason(result)) for result in untold)
+
+
+def _print_part(canvas: Canvas, timed: list[BenchResult]) -> None:
+    """How much was compared, where it is a part: the same ✓ says less then."""
+    queries = timed[0].case.queries
+    rows = [result.checked_rows for result in timed if result.max_abs_error is not None and result.checked_rows]
+    if rows and min(rows) < queries:
+        said = f"error: of {count(min(rows), 'query row')} of each head, spread over all {queries}"
+        canvas.paragraph(canvas.text(said, "dim"), indent=2, hanging=2)
 
 
 def _name_width(canvas: Canvas, backends: Sequence[str]) -> int:
@@ -74,7 +85,7 @@ def _work(results: list[BenchResult]) -> str:
 
 def _columns(canvas: Canvas, results: list[BenchResult]) -> list[Column]:
     """What is known of each backend that was timed; the quickest of those that are right is marked."""
-    right = [result for result in results if result.status == "ok"]
+    right = [result for result in results if result.is_quick]
     quickest = min(right, key=lambda result: _summary(result).median, default=None)
 
     def style(result: BenchResult) -> str:

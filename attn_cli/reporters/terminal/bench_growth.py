@@ -40,7 +40,7 @@ def _settings(growth: Growth) -> tuple[str, ...]:
     """Everything of the case but its length; of queries, whether they are as many as the keys."""
     case = growth.case
     parts = case_parts(replace(case, queries=1, keys=1))
-    queries = "queries = keys" if case.queries == case.keys else f"queries {case.queries}"
+    queries = "queries = keys" if growth.queries_grow else f"queries {case.queries}"
     return (*parts[:2], queries, *parts[3:])
 
 
