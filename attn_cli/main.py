@@ -13,8 +13,11 @@ import typer
 
 from attn_cli import __version__
 from attn_cli.commands.bench import bench
+from attn_cli.commands.check import check
 from attn_cli.commands.demo import demo
 from attn_cli.commands.devices import devices
+from attn_cli.commands.diff import diff
+from attn_cli.commands.explain import explain
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of
@@ -25,6 +28,9 @@ INTERRUPTED = 130
 app = typer.Typer(name="attn", rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command()(run)
 app.command()(demo)
+app.command()(check)
+app.command()(explain)
+app.command()(diff)
 app.command()(bench)
 app.command()(devices)
 app.command()(schema)

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from attn_cli.attention.backends import BACKENDS
+from attn_cli.checks import CHECKS
 from attn_cli.errors import AttnError
-from attn_cli.inspection.findings.rules import RULES
 from attn_cli.inspection.labels import LABELS
 from attn_cli.inspection.metrics import METRICS, PAIR_METRICS
 from tests.cli.process import ROOT, SAMPLES, environment
@@ -90,11 +90,13 @@ def test_the_labels_reference_holds_every_threshold(label):
     assert label.sentence in text
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
-def test_the_findings_reference_holds_every_code(rule):
+@pytest.mark.parametrize("rule", [check.rule for check in CHECKS], ids=lambda rule: rule.code)
+def test_the_findings_reference_tells_every_rule(rule):
     text = reference("findings.md")
-    assert rule.code in text
-    assert rule.sentence in text
+    assert f"| [{rule.code}](#{rule.code.lower()}) {rule.name} | {rule.severity} |" in text
+    section = text.split(f"## {rule.code} ")[1].split(" ## ")[0]
+    for words in (rule.name, rule.sentence, rule.why, rule.example, rule.source):
+        assert " ".join(words.split()) in section
 
 
 def test_the_command_line_reference_holds_every_option():
@@ -122,10 +124,10 @@ def test_every_exit_code_is_in_the_reference():
 
 
 def test_the_schemas_named_in_the_reference_are_the_schemas():
-    from attn_cli.reporters.schema import schema_for
+    from attn_cli.reporters.schema import COMMANDS, schema_for
 
     text = reference("json.md")
-    for command in ("run", "demo"):
+    for command in COMMANDS:
         schema = json.dumps(schema_for(command))
         assert f"attn.{command}/1" in schema
         assert f"`attn.{command}/1`" in text

@@ -48,6 +48,12 @@ def broken(tmp_path):
         ["run", MINILM, "--layer", "9"],
         ["run", "missing.safetensors"],
         ["run", "--scale", "many"],
+        ["check", MINILM],
+        ["check", MINILM, "--layer", "3", "--head", "5", "--select", "ATTN001", "--strict"],
+        ["check", "--rule", "all"],
+        ["check", "--rule", "ATTN003"],
+        ["check", "--rule", "ATTN"],
+        ["check", "missing.safetensors"],
     ],
     ids=" ".join,
 )
@@ -55,6 +61,13 @@ def test_every_document_validates(arguments, capsys):
     document = printed(capsys, *arguments)
     jsonschema.validate(document, schema_for(arguments[0]))
     assert document["schema"] == f"attn.{arguments[0]}/1"
+
+
+def test_a_failed_check_validates(broken, capsys):
+    document = printed(capsys, "check", MINILM, broken, "--strict")
+    jsonschema.validate(document, schema_for("check"))
+    assert (document["status"], document["exit_code"]) == ("findings", 1)
+    assert {finding["file"] for finding in document["findings"] if finding["severity"] == "error"} == {broken}
 
 
 def test_a_document_with_every_finding_validates(broken, capsys):

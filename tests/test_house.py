@@ -13,6 +13,7 @@ FLOORS = [
     {"inputs"},
     {"benchmark"},
     {"results", "lesson", "pipeline"},
+    {"checks", "differences", "explanation"},
     {"reporters"},
     {"commands"},
     {"main"},

@@ -144,6 +144,23 @@ def parse_names(option: str, text: str | None, known: Sequence[str]) -> tuple[st
     return tuple(dict.fromkeys(parts))
 
 
+def parse_codes(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    """``"attn001,ATTN01"`` to the code ATTN001 and all that begin with ATTN01, in the order of ``known``.
+
+    Raises:
+        UsageError: where no code is, or begins as, one of the parts.
+    """
+    if text is None:
+        return None
+    starts = [part.strip().upper() for part in text.split(",")]
+    for start in starts:
+        if not start or not any(code.startswith(start) for code in known):
+            expected = f"expected codes or their beginnings, of {', '.join(known)}"
+            hint = "attn check --rule all lists them by name"
+            raise UsageError(f"{option} {text}: found {start!r}; {expected}", hint)
+    return tuple(code for code in known if code.startswith(tuple(starts)))
+
+
 def parse_share(option: str, text: str | None) -> float | None:
     """``"5%"`` and ``"0.05"`` to 0.05.
 

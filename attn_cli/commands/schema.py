@@ -14,6 +14,9 @@ class Documented(StrEnum):
 
     run = "run"
     demo = "demo"
+    check = "check"
+    explain = "explain"
+    diff = "diff"
     bench = "bench"
     devices = "devices"
 

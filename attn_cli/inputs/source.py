@@ -51,11 +51,24 @@ def open_calls(options: ReadOptions) -> CallSource:
         ResourceError: where standard input does not fit the temporary folder.
     """
     with ExitStack() as stack:
-        _check_usage(options)
-        file = _open_file(options, stack)
-        weights = None if options.weights_file is None else _open(options.weights_file, stack)
+        file, weights = open_tensors(options, stack)
         plans = plan_calls(options, file, weights)
         return CallSource(plans, stack.pop_all())
+
+
+def open_tensors(options: ReadOptions, stack: ExitStack) -> tuple[TensorFile, TensorFile | None]:
+    """Open a file and, where one is named, the file with its projection weights; no call need be in it.
+
+    Args:
+        options: what the flags say.
+        stack: closes both files.
+
+    Raises:
+        UsageError, InputError, ResourceError: as :func:`open_calls`, but for the calls.
+    """
+    _check_usage(options)
+    file = _open_file(options, stack)
+    return file, None if options.weights_file is None else _open(options.weights_file, stack)
 
 
 def _check_usage(options: ReadOptions) -> None:

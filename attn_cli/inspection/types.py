@@ -17,13 +17,17 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was found, 0-based in the whole call; what does not apply is None."""
+    """Where something was found, 0-based in the whole call; what does not apply is None.
+
+    ``feature`` counts within a head.
+    """
 
     tensor: str | None = None
     batch: int | None = None
     head: int | None = None
     query: int | None = None
     key: int | None = None
+    feature: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Verification:
         disagreements: values that are finite in one of the two only.
         place: where the largest difference is, or the first disagreement where there is one.
         tolerance: what the kernel's dtype explains.
+        inspected, returned: the inspected and the kernel's value at ``place``, where that is a disagreement; else NaN.
     """
 
     max_abs_error: float
@@ -110,6 +115,8 @@ class Verification:
     disagreements: int
     place: Place
     tolerance: float
+    inspected: float = math.nan
+    returned: float = math.nan
 
     @property
     def holds(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from attn_cli.inspection.types import Finding, Place, Verification
 
 VALUES_AT_ONCE = 2**22
 ROUNDINGS = 8
+Value = tuple[int, int, int, int]  # batch item, head, row and feature, in numbers of the selection
 LOGIT_ROUNDINGS = 256
 
 
@@ -35,18 +37,20 @@ def verify(
         index: where the selection sits in the whole call.
     """
     worst, largest, disagreements = -math.inf, 0.0, 0
-    place: tuple[int, int, int] | None = None
-    first: tuple[int, int, int] | None = None
+    inspected, returned = math.nan, math.nan
+    place: Value | None = None
+    first: Value | None = None
     batch, heads, queries, size = inspection_output.shape
     for rows in row_blocks(queries, batch * heads * size, VALUES_AT_ONCE):
         start = rows.start
         ours, theirs = (x[:, :, rows].cpu().double() for x in (inspection_output, kernel_output))
         sound = ours.isfinite() & theirs.isfinite()
-        lonely = (ours.isfinite() ^ theirs.isfinite()).any(dim=-1)  # (B, Hq, r)
-        disagreements += int((ours.isfinite() ^ theirs.isfinite()).sum())
+        lonely = ours.isfinite() ^ theirs.isfinite()  # (B, Hq, r, Dv)
+        disagreements += int(lonely.sum())
         if bool(lonely.any()) and first is None:
             first = _at(lonely.to(torch.int8), start)
-        difference = torch.where(sound, (ours - theirs).abs(), -math.inf).amax(dim=-1)  # (B, Hq, r)
+            inspected, returned = (_value(x, first, start) for x in (ours, theirs))
+        difference = torch.where(sound, (ours - theirs).abs(), -math.inf)  # (B, Hq, r, Dv)
         if float(difference.max()) > worst:
             worst, place = float(difference.max()), _at(difference, start)
         largest = max(largest, float(torch.where(ours.isfinite(), ours.abs(), 0.0).max()))
@@ -56,8 +60,10 @@ def verify(
         max_abs_error=worst if place is not None else math.nan,
         against=against,
         disagreements=disagreements,
-        place=Place() if where is None else place_in_call(index, None, *where),
+        place=Place() if where is None else replace(place_in_call(index, None, *where[:3]), feature=where[3]),
         tolerance=explained * largest,
+        inspected=inspected,
+        returned=returned,
     )
 
 
@@ -66,8 +72,12 @@ def verification_finding(verification: Verification) -> Finding | None:
     against = verification.against
     if verification.disagreements:
         values = counted(verification.disagreements, "output value")
-        message = f"{values} of {against} and of the inspected weights times V are finite in one of the two only"
-        hint = "Trust the inspected values: some fused kernels return 0 where the definition gives NaN, or overflow."
+        inspected, returned = verification.inspected, verification.returned
+        message = (
+            f"{against} returns {_number(returned)} where the inspected weights times V are {_number(inspected)}; "
+            f"{values} of the two {'is' if verification.disagreements == 1 else 'are'} finite in one of them only"
+        )
+        hint = f"Trust the inspected values: {against} {_what_it_does(inspected)}."
         return KERNEL_DISAGREES.finding(message, verification.place, verification.disagreements, hint)
     if verification.max_abs_error > verification.tolerance:
         message = (
@@ -79,8 +89,26 @@ def verification_finding(verification: Verification) -> Finding | None:
     return None
 
 
-def _at(x: Tensor, start: int) -> tuple[int, int, int]:
-    """Where the largest entry of ``(B, Hq, r)`` is, the first of equals."""
-    _, heads, rows = x.shape
-    flat = int(x.flatten().argmax())
-    return flat // (heads * rows), flat // rows % heads, start + flat % rows
+def _at(x: Tensor, start: int) -> Value:
+    """Where the largest entry of ``(B, Hq, r, Dv)`` is, the first of equals; ``start`` is the number of row 0."""
+    _, heads, rows, size = x.shape
+    row, feature = divmod(int(x.flatten().argmax()), size)
+    return row // (heads * rows), row // rows % heads, start + row % rows, feature
+
+
+def _value(x: Tensor, at: Value, start: int) -> float:
+    batch, head, row, feature = at
+    return float(x[batch, head, row - start, feature])
+
+
+def _number(x: float) -> str:
+    if math.isnan(x):
+        return "NaN"
+    return f"{x:.6g}" if math.isfinite(x) else ("+∞" if x > 0 else "−∞")
+
+
+def _what_it_does(inspected: float) -> str:
+    """What a kernel does whose value and the inspected one are finite in one of the two only."""
+    if math.isfinite(inspected):
+        return "overflows, or makes NaN of its own, where float32 does not"
+    return "hides a fault of q, k or v, where the definition gives a number that is not finite"

@@ -16,6 +16,10 @@ from attn_cli.errors import AttnError
 if TYPE_CHECKING:
     from attn_cli.benchmark.types import BenchReport
     from attn_cli.benchmark.usable import Usable
+    from attn_cli.checks.types import CheckResult
+    from attn_cli.differences.types import DiffResult
+    from attn_cli.explanation.types import Explanation
+    from attn_cli.inspection.findings.rules import Rule
     from attn_cli.results import RunResult
 
 VERSION = 1
@@ -36,6 +40,41 @@ def run_document(result: RunResult) -> Document:
     findings = finding_entries(result)
     status = "findings" if findings else "ok"
     return _envelope(result.command, status, 0, data=run_data(result), findings=findings, error=None)
+
+
+def check_document(result: CheckResult) -> Document:
+    """The document of ``attn check --json``; the exit code is 1 where what was found fails the check."""
+    from attn_cli.reporters.check_data import check_data, checked_findings
+
+    findings = checked_findings(result)
+    status, exit_code = "findings" if findings else "ok", int(result.fails)
+    return _envelope("check", status, exit_code, data=check_data(result), findings=findings, error=None)
+
+
+def rules_document(rules: Sequence[Rule]) -> Document:
+    """The document of ``attn check --rule --json``: the rules in words, and nothing checked."""
+    from attn_cli.reporters.check_data import rules_data
+
+    return _envelope("check", "ok", 0, data=rules_data(rules), findings=[], error=None)
+
+
+def explain_document(told: Explanation) -> Document:
+    """The document of ``attn explain --json``."""
+    from attn_cli.reporters.call_data import finding_entry
+    from attn_cli.reporters.explain_data import explain_data
+
+    findings = [finding_entry(finding, told.call) for finding in told.findings]
+    status = "findings" if findings else "ok"
+    return _envelope("explain", status, 0, data=explain_data(told), findings=findings, error=None)
+
+
+def diff_document(result: DiffResult) -> Document:
+    """The document of ``attn diff --json``; the exit code is 1 where something differs."""
+    from attn_cli.reporters.diff_data import diff_data, diff_findings
+
+    findings = diff_findings(result)
+    status = "findings" if findings else "ok"
+    return _envelope("diff", status, int(bool(findings)), data=diff_data(result), findings=findings, error=None)
 
 
 def bench_document(report: BenchReport, exit_code: int = 0) -> Document:

@@ -9,12 +9,12 @@ from typing import Any
 from attn_cli.benchmark.timing import median_and_iqr
 from attn_cli.inputs.types import TensorInfo
 from attn_cli.inspection.metrics import METRICS, PAIR_METRICS, Metric, PairMetric
-from attn_cli.inspection.types import Finding, Verification
+from attn_cli.inspection.types import Verification
+from attn_cli.reporters.call_data import convention_entries, finding_entry
 from attn_cli.results import CallResult, RunResult
 
 Entry = dict[str, Any]
 _COUNTS = {metric.name for metric in METRICS if metric.unit == "rows"}
-_PLACES = ("tensor", "batch", "head", "query", "key")
 
 
 def run_data(result: RunResult) -> Entry:
@@ -54,16 +54,7 @@ def _definitions() -> Entry:
 
 def finding_entries(result: RunResult) -> list[Entry]:
     """The findings of all calls, in the contract's form."""
-    return [_finding(call, finding) for call in result.calls for finding in call.inspection.findings]
-
-
-def _finding(call: CallResult, finding: Finding) -> Entry:
-    layer = call.call.layer if finding.layer is None else finding.layer
-    entry: Entry = {"code": finding.code, "severity": finding.severity, "message": finding.message}
-    known = {"layer": layer, "prefix": call.call.prefix or None}
-    known |= {name: getattr(finding.place, name) for name in _PLACES}
-    known |= {"count": finding.count, "hint": finding.hint}
-    return entry | {name: value for name, value in known.items() if value is not None}
+    return [finding_entry(finding, call.call) for call in result.calls for finding in call.inspection.findings]
 
 
 def _input(result: RunResult) -> Entry:
@@ -76,7 +67,7 @@ def _input(result: RunResult) -> Entry:
         "shapes": {info.name: list(info.shape) for _, info in infos},
         "dtypes": {info.name: info.dtype for _, info in infos},
         "unused": [_tensor(info) for info in first.unused],
-        "conventions": [{"name": one.name, "value": one.value, "origin": one.origin} for one in first.conventions],
+        "conventions": convention_entries(first),
         "selection": {"batch": selection.batch, "heads": selection.heads, "queries": selection.queries},
     }
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from attn_cli.errors import UsageError
 from attn_cli.reporters.json_report import VERSION
 from attn_cli.reporters.schema_bench import bench_definitions
+from attn_cli.reporters.schema_check import check_definitions
 from attn_cli.reporters.schema_devices import devices_definitions
-from attn_cli.reporters.schema_parts import COUNT, TEXT, TEXT_OR_NULL, Schema, list_of, object_of, ref
+from attn_cli.reporters.schema_diff import diff_definitions
+from attn_cli.reporters.schema_explain import explain_definitions
+from attn_cli.reporters.schema_parts import TEXT, TEXT_OR_NULL, Schema, finding, list_of, object_of, ref
 from attn_cli.reporters.schema_run import PROMISED_METRICS, run_definitions
 
 __all__ = ["COMMANDS", "PROMISED_METRICS", "schema_for"]
@@ -15,12 +18,17 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFINITIONS = {
     "run": run_definitions,
     "demo": run_definitions,
+    "check": check_definitions,
+    "explain": explain_definitions,
+    "diff": diff_definitions,
     "bench": bench_definitions,
     "devices": devices_definitions,
 }
 COMMANDS = tuple(_DEFINITIONS)
 # Exit codes of a document without an error: bench says 1 for a regression, and reports when it was interrupted.
 _DONE: dict[str, Schema] = {"bench": {"enum": [0, 1, 130]}}
+# Exit codes of a document with findings, where they are an answer.
+_FOUND: dict[str, Schema] = {"check": {"enum": [0, 1]}, "diff": {"const": 1}}
 
 
 def schema_for(command: str) -> Schema:
@@ -44,16 +52,22 @@ def schema_for(command: str) -> Schema:
             findings=list_of(ref("finding")),
             error={"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
         ),
-        "oneOf": _outcomes(_DONE.get(command, {"const": 0})),
+        "oneOf": _outcomes(*_answers(command)),
         "$defs": {
             "error": object_of(code=TEXT, message=TEXT, hint=TEXT_OR_NULL),
-            "finding": _finding(),
+            "finding": finding(),
             **_DEFINITIONS[command](),
         },
     }
 
 
-def _outcomes(done: Schema) -> list[Schema]:
+def _answers(command: str) -> tuple[Schema, Schema]:
+    """Exit codes of a document without and with findings."""
+    done = _DONE.get(command, {"const": 0})
+    return done, _FOUND.get(command, done)
+
+
+def _outcomes(done: Schema, found: Schema) -> list[Schema]:
     """What belongs together: an error has no data, and the status says whether there are findings."""
 
     def outcome(status: str, exit_code: Schema, data: str, findings: Schema, error: str) -> Schema:
@@ -63,25 +77,6 @@ def _outcomes(done: Schema) -> list[Schema]:
     none, some = {"maxItems": 0}, {"minItems": 1}
     return [
         outcome("ok", done, "object", none, "null"),
-        outcome("findings", done, "object", some, "null"),
+        outcome("findings", found, "object", some, "null"),
         outcome("error", {"minimum": 1}, "null", none, "object"),
     ]
-
-
-def _finding() -> Schema:
-    return object_of(
-        code={"type": "string", "pattern": "^ATTN[0-9]{3}$"},
-        severity={"enum": ["error", "warning", "info"]},
-        message=TEXT,
-        optional={
-            "layer": COUNT,
-            "prefix": TEXT,
-            "tensor": TEXT,
-            "batch": COUNT,
-            "head": COUNT,
-            "query": COUNT,
-            "key": COUNT,
-            "count": COUNT,
-            "hint": TEXT,
-        },
-    )

@@ -41,6 +41,19 @@ def or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+def finding(**required: Schema) -> Schema:
+    """A finding; a command's own may promise more of it."""
+    place = {name: COUNT for name in ("batch", "head", "query", "key", "feature", "count") if name not in required}
+    texts = {name: TEXT for name in ("file", "prefix", "tensor", "hint") if name not in required}
+    return object_of(
+        code={"type": "string", "pattern": "^ATTN[0-9]{3}$"},
+        severity={"enum": ["error", "warning", "info"]},
+        message=TEXT,
+        **required,
+        optional={"layer": COUNT, **texts, **place},
+    )
+
+
 def said(schema: Schema, description: str) -> Schema:
     """The same with a description for people."""
     return {**schema, "description": description}

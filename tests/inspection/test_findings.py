@@ -42,7 +42,8 @@ def test_a_broken_query_is_named_in_q_and_in_its_row(batch, head, query, feature
     call.q[batch, head, query, feature] = value
     source, result = inspect(call, InspectOptions(block_rows=block_rows)).findings
     assert (source.code, source.severity, source.count) == ("ATTN001", "error", 1)
-    assert source.place == Place("q", batch, head, query)
+    assert source.place == Place("q", batch, head, query, feature=feature)
+    assert f", in feature {feature}" in source.message
     assert (result.code, result.severity, result.count) == ("ATTN002", "error", 1)
     assert replace(result.place, key=None) == Place(None, batch, head, query)
     assert "q holds" in result.message
@@ -55,7 +56,7 @@ def test_a_broken_key_is_named_with_its_key_value_head(batch, group, key, featur
     getattr(call, name)[batch, group, key, feature] = math.nan
     source, result = inspect(call).findings
     assert (source.code, source.count) == ("ATTN001", 1)
-    assert source.place == Place(name, batch, group, None, key)
+    assert source.place == Place(name, batch, group, None, key, feature)
     assert "key/value head" in source.message
     first = max(0, key - 2) if name == "k" else 0  # 0 · NaN reaches the rows that do not see the key
     assert result.place == Place(None, batch, 2 * group, first, key)
@@ -69,7 +70,7 @@ def test_an_infinite_key_breaks_only_the_rows_it_draws_to_itself():
     call.k[0, 0, 2, 0] = math.inf
     drawn = call.q[0, 0, :, 0] > 0
     assert 0 < int(drawn.sum()) < 5
-    assert one(call, "ATTN001").place == Place("k", 0, 0, None, 2)
+    assert one(call, "ATTN001").place == Place("k", 0, 0, None, 2, 0)
     finding = one(call, "ATTN002")
     assert finding.count == int(drawn.sum())
     assert finding.place == Place(None, 0, 0, int(drawn.nonzero()[0]), 2)
@@ -166,8 +167,8 @@ def test_one_finding_a_tensor_with_the_count_and_what_there_is():
     call.q[1, 0, 0, 3] = math.inf
     finding = one(call, "ATTN001")
     assert finding.count == 2
-    assert finding.place == Place("q", 0, 1, 2)
-    assert "2 NaN and 1 infinite value in 2 query rows" in finding.message
+    assert finding.place == Place("q", 0, 1, 2, feature=0)
+    assert "2 NaN and 1 infinite value in 2 query rows, the first in feature 0" in finding.message
     assert one(call, "ATTN002").count == 2
 
 
@@ -177,8 +178,8 @@ def test_a_selection_is_reported_in_the_numbers_of_the_whole_call():
     call.k[1, 1, 6] = math.nan
     part = select(call, Selection(batch=(1,), heads=(2, 3), queries=(1, 4)))
     q, k, empty = inspect(part).findings
-    assert q.place == Place("q", 1, 3, 4)
-    assert k.place == Place("k", 1, None, None, 6)
+    assert q.place == Place("q", 1, 3, 4, feature=0)
+    assert k.place == Place("k", 1, None, None, 6, 0)
     assert "query head 2 reads" in k.message
     assert empty.place == Place(None, 1, None, 1)
 
@@ -187,7 +188,7 @@ def test_a_selection_is_reported_in_the_numbers_of_the_whole_call():
 def test_narrow_inputs_are_searched_too(dtype):
     call = make_call(dtype=torch.float32)
     call.q[1, 2, 3] = math.nan
-    assert one(call.to(torch.device("cpu"), dtype), "ATTN001").place == Place("q", 1, 2, 3)
+    assert one(call.to(torch.device("cpu"), dtype), "ATTN001").place == Place("q", 1, 2, 3, feature=0)
 
 
 @FEW
@@ -206,9 +207,20 @@ def test_rows_without_a_key_are_counted_and_the_first_is_named(lens, block_rows)
 
 def test_what_happens_in_a_row_without_a_key():
     lens = torch.tensor([7, 0])
-    assert "in any head: weights and output are 0" in one(make_call(valid_lens=lens), "ATTN003").message
-    assert "-1e+06" in one(make_call(valid_lens=lens, value=-1e6), "ATTN003").message
-    assert "on the sink" in one(make_call(valid_lens=lens, sinks=torch.zeros(4)), "ATTN003").message
+    plain = one(make_call(valid_lens=lens), "ATTN003").message
+    assert "in any head: weights and output are 0, as with scaled_dot_product_attention" in plain
+    assert "nn.MultiheadAttention gives NaN" in plain
+    assert "uniform weights" in plain
+    constant = one(make_call(valid_lens=lens, value=-1e6), "ATTN003").message
+    assert "the mask value -1e+06 makes all hidden keys alike" in constant
+    assert "scaled_dot_product_attention gives 0" in constant
+    assert "nn.MultiheadAttention gives NaN" in constant
+    sink = one(make_call(valid_lens=lens, sinks=torch.zeros(4)), "ATTN003").message
+    assert sink.endswith(
+        "all weight is on the sink and the output is 0; without a sink, nn.MultiheadAttention gives NaN"
+    )
+    both = one(make_call(valid_lens=lens, sinks=torch.zeros(4), value=-1e6), "ATTN003").message
+    assert "what the mask value -1e+06 leaves to hidden keys" in both
     causal = one(make_call(queries=7, keys=4, causal=True), "ATTN003")
     assert causal.place == Place(query=0)
     assert causal.count == 3

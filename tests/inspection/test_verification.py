@@ -31,7 +31,7 @@ def test_the_largest_difference_is_found_with_its_place(place, error, small_bloc
             patch.setattr(verification, "VALUES_AT_ONCE", 1)
         found = verify(ours, theirs, "flash", torch.float32, INDEX)
     assert found.max_abs_error == pytest.approx(float((ours.double() - theirs.double()).abs().max()))
-    assert found.place == Place(None, *place[:3])
+    assert found.place == Place(None, *place[:3], feature=place[3])
     assert found.disagreements == 0
     finding = verification_finding(found)
     assert (finding.code, finding.severity) == ("ATTN005", "warning")
@@ -47,9 +47,12 @@ def test_what_only_one_of_the_two_has_finite_is_an_error(place, in_ours, value):
     found = verify(ours, theirs, "flash", torch.float32, INDEX)
     assert found.disagreements == 1
     assert found.max_abs_error == 0
-    assert found.place == Place(None, *place[:3])
+    assert found.place == Place(None, *place[:3], feature=place[3])
     finding = verification_finding(found)
     assert (finding.severity, finding.count) == ("error", 1)
+    word = "NaN" if math.isnan(value) else "+∞"
+    assert f"flash returns {'1' if in_ours else word} where" in finding.message
+    assert f"are {word if in_ours else '1'};" in finding.message
 
 
 def test_equal_outputs_and_equally_broken_ones_agree():
@@ -68,7 +71,7 @@ def test_places_are_those_of_the_whole_call():
     index = CallIndex((4, 5), (7, 8, 9), torch.tensor([10, 20, 30, 40]), 6, 12, 50)
     theirs = torch.zeros(SHAPE)
     theirs[1, 2, 3, 0] = 1
-    assert verify(torch.zeros(SHAPE), theirs, "math", torch.float32, index).place == Place(None, 5, 9, 40)
+    assert verify(torch.zeros(SHAPE), theirs, "math", torch.float32, index).place == Place(None, 5, 9, 40, feature=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -91,5 +94,6 @@ def test_a_kernel_that_cleans_nan_away_is_caught():
     kernel[1, 2, 3] = 0  # whatever this release of PyTorch does
     finding = verification_finding(verify(ours, kernel, "flash", torch.float32, call.index))
     assert finding.severity == "error"
-    assert finding.place == Place(None, 1, 2, 3)
+    assert finding.place == Place(None, 1, 2, 3, feature=0)
     assert finding.count == 8
+    assert "flash returns 0 where the inspected weights times V are NaN; 8 output values" in finding.message

@@ -27,13 +27,10 @@ def alignment_finding(inputs: AttentionInputs, align: str) -> Finding | None:
         each head's own where the keep mask differs by head; or None where the alignment makes no difference.
     """
     mask, index, keys = inputs.rules.mask, inputs.index, inputs.weights_shape[3]
-    queries = index.total_queries
+    queries, other = index.total_queries, other_alignment(align)
     if queries == keys or not (mask.causal or mask.window is not None):
         return None
-    other = "bottom-right" if align == "top-left" else "top-left"
-    places = aligned_places(queries, keys, other)[index.queries]  # (Sq,)
-    moved = replace(mask, places=places.to(mask.places.device))
-    changed = _changed_cells(mask, moved, len(index.batch))  # (Sq,)
+    changed = _changed_cells(mask, realigned(inputs, other), len(index.batch))  # (Sq,)
     cells = int(changed.sum())
     if cells == 0:
         return None
@@ -50,6 +47,18 @@ def alignment_finding(inputs: AttentionInputs, align: str) -> Finding | None:
         else ("Choose --causal-align bottom-right if the last query belongs to the last key, as with a KV cache.")
     )
     return UNDECIDED_ALIGNMENT.finding(message, Place(query=int(index.queries[first])), cells, hint)
+
+
+def other_alignment(align: str) -> str:
+    """The alignment that a call may have been meant to have instead."""
+    return "bottom-right" if align == "top-left" else "top-left"
+
+
+def realigned(inputs: AttentionInputs, align: str) -> MaskRule:
+    """The mask of a call or of a selection of it, with its queries at other places."""
+    mask, index = inputs.rules.mask, inputs.index
+    places = aligned_places(index.total_queries, mask.num_keys, align)[index.queries]  # (Sq,)
+    return replace(mask, places=places.to(mask.places.device))
 
 
 def _changed_cells(one: MaskRule, two: MaskRule, batch: int) -> torch.Tensor:

@@ -48,8 +48,9 @@ def _query_finding(inputs: AttentionInputs) -> Finding | None:
     if not bool(rows.any()):
         return None
     batch, head, query = _first(rows)
-    message = f"q holds {_what(inputs.q, faults)} in {counted(int(rows.sum()), 'query row')}"
-    place = place_in_call(inputs.index, "q", batch, head, query)
+    feature = _first(faults[batch, head, query])[0]
+    message = f"q holds {_what(inputs.q, faults)} in {counted(int(rows.sum()), 'query row')}, {_at(feature, faults)}"
+    place = replace(place_in_call(inputs.index, "q", batch, head, query), feature=feature)
     return NONFINITE_INPUT.finding(message, place, int(rows.sum()), HINT)
 
 
@@ -63,14 +64,16 @@ def _key_finding(inputs: AttentionInputs, name: str, x: Tensor) -> Finding | Non
         return None
     batch, head, key = _first(rows)
     index, groups = inputs.index, inputs.q.shape[1] // x.shape[1]
-    place = place_in_call(index, name, batch=batch, key=key)
+    feature = _first(faults[batch, head, key])[0]
+    place = replace(place_in_call(index, name, batch=batch, key=key), feature=feature)
     where = ""
     if index.heads == tuple(range(index.total_heads)):
         place = replace(place, head=head)
         where = " (its head is a key/value head)" if groups > 1 else ""
     else:
         where = f" (first in the key/value head that query head {index.heads[head * groups]} reads)"
-    message = f"{name} holds {_what(x, faults)} at {counted(int(rows.sum()), 'key')}{where}"
+    number = counted(int(rows.sum()), "key")
+    message = f"{name} holds {_what(x, faults)} at {number}, {_at(feature, faults)}{where}"
     return NONFINITE_INPUT.finding(message, place, int(rows.sum()), HINT)
 
 
@@ -111,6 +114,11 @@ def _first(marked: Tensor) -> list[int]:
         flat, number = divmod(flat, size)
         place.insert(0, number)
     return place
+
+
+def _at(feature: int, faults: Tensor) -> str:
+    """Which feature the only, or the first, bad number is."""
+    return f"{'' if int(faults.sum()) == 1 else 'the first '}in feature {feature}"
 
 
 def _what(x: Tensor, faults: Tensor) -> str:

@@ -46,13 +46,25 @@ def _cause(row: _Row) -> tuple[str, int | None]:
     """What made the row go wrong, in the order of the steps, and the key concerned."""
     sinks = row.inputs.rules.sinks
     if bool((row.steps.lse == -torch.inf).all()):
-        return "every visible logit overflows to −∞, so that no key gets any weight", None
+        return _cause_of_no_weight(row)
     key = _first_key(_above(row.steps.masked[0, 0, 0]))
     if key is not None:
         return _cause_of_logit(row, key)
     if sinks is not None and bool(_above(sinks).any()):
         return f"the head's sink is {_kind(sinks)}", None
     return _cause_in_output(row)
+
+
+def _cause_of_no_weight(row: _Row) -> tuple[str, int | None]:
+    """What made every visible logit −∞."""
+    q, k = row.inputs.q[0, 0, 0], row.inputs.k[0, 0]
+    broken, keep = ~k.isfinite().all(dim=-1), row.steps.keep  # (Sk,)
+    key = _first_key(broken if keep is None else broken & keep.expand_as(row.steps.weights)[0, 0, 0])
+    if not bool(q.isfinite().all()):
+        return f"q holds {_kind(q)} at this query, which makes every visible logit −∞", None
+    if key is not None:
+        return f"k holds {_kind(k[key])} at key {key}, which makes every visible logit −∞", key
+    return "every visible logit overflows to −∞, so that no key gets any weight", None
 
 
 def _cause_of_logit(row: _Row, key: int) -> tuple[str, int | None]:
@@ -107,10 +119,21 @@ def empty_rows_finding(call: Call, empty: MarkedRows) -> Finding | None:
 
 
 def _what_happens(call: Call) -> str:
+    """What this call makes of such a row, and what other conventions do."""
     rules = call.inputs.rules
-    if rules.mask.value is not None:
-        return f"with the mask value {rules.mask.value:g} the weights are spread over keys that should be hidden"
-    return "all weight is on the sink and the output is 0" if rules.sinks is not None else "weights and output are 0"
+    value, others = rules.mask.value, "nn.MultiheadAttention gives NaN"
+    if rules.sinks is not None:
+        rest = "" if value is None else f" but for what the mask value {value:g} leaves to hidden keys"
+        return f"all weight is on the sink and the output is 0{rest}; without a sink, {others}"
+    if value is not None:
+        return (
+            f"the mask value {value:g} makes all hidden keys alike, as d2l's masked_softmax does; "
+            f"scaled_dot_product_attention gives 0, {others}"
+        )
+    return (
+        f"weights and output are 0, as with scaled_dot_product_attention; {others}, a finite mask constant (d2l: -1e6) "
+        "uniform weights"
+    )
 
 
 def _above(x: Tensor) -> Tensor:

@@ -9,19 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attn_cli.reporters.terminal.bench import render_bench
+    from attn_cli.reporters.terminal.check import render_checked, render_rule, render_rules, render_verdict
     from attn_cli.reporters.terminal.devices import render_devices
+    from attn_cli.reporters.terminal.explain import render_explanation
     from attn_cli.reporters.terminal.layout import picture_limits
     from attn_cli.reporters.terminal.lesson import render_lesson
     from attn_cli.reporters.terminal.run import render_run
 
-__all__ = ["picture_limits", "render_bench", "render_devices", "render_lesson", "render_run"]
+__all__ = [
+    "picture_limits",
+    "render_bench",
+    "render_checked",
+    "render_devices",
+    "render_explanation",
+    "render_lesson",
+    "render_rule",
+    "render_rules",
+    "render_run",
+    "render_verdict",
+]
 
 _HOMES = {
     "picture_limits": "layout",
     "render_bench": "bench",
+    "render_checked": "check",
     "render_devices": "devices",
+    "render_explanation": "explain",
     "render_lesson": "lesson",
+    "render_rule": "check",
+    "render_rules": "check",
     "render_run": "run",
+    "render_verdict": "check",
 }
 
 

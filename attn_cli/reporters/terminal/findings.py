@@ -28,19 +28,34 @@ def print_findings(canvas: Canvas, findings: Sequence[Finding], most: int | None
         canvas.line()
         canvas.line(canvas.text("No findings", GOOD))
         return
-    counts = Counter(finding.severity for finding in findings)
-    nouns = {"error": "error", "warning": "warning", "info": "note"}
-    canvas.heading("Findings", ", ".join(count(counts[one], nouns[one]) for one in _SEVERITIES if counts[one]))
-    ordered = sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+    canvas.heading("Findings", severities_text(findings))
+    ordered = worst_first(findings)
     for finding in ordered[:most]:
-        _print_finding(canvas, finding)
+        print_finding(canvas, finding)
     if most is not None and len(ordered) > most:
         canvas.paragraph(canvas.text(f"and {len(ordered) - most} more: {where_more}", "dim"), indent=2, hanging=2)
 
 
-def _print_finding(canvas: Canvas, finding: Finding) -> None:
-    badge = canvas.text(f" {finding.severity} ", SEVERITY_STYLES.get(finding.severity, "bold"))
-    head = [badge, canvas.text(finding.code, "bold"), _where(canvas, finding)]
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors, then warnings, then notes, each in the order they had."""
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def severities_text(findings: Sequence[Finding]) -> str:
+    """``1 error, 2 warnings, 1 note``, as far as there are any."""
+    counts = Counter(finding.severity for finding in findings)
+    nouns = {"error": "error", "warning": "warning", "info": "note"}
+    return ", ".join(count(counts[one], nouns[one]) for one in _SEVERITIES if counts[one])
+
+
+def badge(canvas: Canvas, severity: Severity) -> Text:
+    """A severity in its colours."""
+    return canvas.text(f" {severity} ", SEVERITY_STYLES.get(severity, "bold"))
+
+
+def print_finding(canvas: Canvas, finding: Finding) -> None:
+    """Severity, code and place on a line, then the cause, then the remedy."""
+    head = [badge(canvas, finding.severity), canvas.text(finding.code, "bold"), _where(canvas, finding)]
     canvas.paragraph(canvas.join(head, "  "), indent=1, hanging=2)
     canvas.paragraph(canvas.text(finding.message), indent=3)
     if finding.hint:
@@ -56,7 +71,7 @@ def _where(canvas: Canvas, finding: Finding) -> Text:
 
 def place_text(place: Place, layer: int | None = None) -> str:
     """``layer 3, batch 0, head 5, query 17``, as much of it as applies."""
-    numbers = (("batch", place.batch), ("head", place.head), ("query", place.query), ("key", place.key))
+    numbers = [(name, getattr(place, name)) for name in ("batch", "head", "query", "key", "feature")]
     parts = [] if layer is None else [f"layer {layer}"]
     parts.extend([] if place.tensor is None else [f"tensor {place.tensor}"])
     parts.extend(f"{name} {number}" for name, number in numbers if number is not None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from attn_cli.checks.types import CheckedCall
 from attn_cli.inputs.types import TensorInfo
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.text import count, ranges
@@ -53,13 +54,18 @@ def _selected(result: CallResult) -> list[str]:
 def print_backend(canvas: Canvas, result: CallResult) -> None:
     """Device, dtype, and which kernel ran for which request."""
     requested, ran = result.backend_requested, result.backend_ran
-    chosen = ran if requested == ran else f"{requested} → {ran}"
-    parts = [canvas.text(part) for part in (result.device, result.dtype, chosen)]
-    if result.kernel != ran:
-        parts.append(canvas.text(result.kernel, "dim"))
+    device, dtype, chosen, *kernel = backend_names(result)
+    parts = [*(canvas.text(part) for part in (device, dtype, chosen)), *(canvas.text(name, "dim") for name in kernel)]
     canvas.paragraph(canvas.join(parts, " · "), hanging=2)
     if result.backend_note:
         canvas.paragraph(canvas.text(f"{requested} took {ran}: {result.backend_note}", "dim"), indent=2, hanging=2)
+
+
+def backend_names(call: CallResult | CheckedCall) -> list[str]:
+    """Device, dtype, what was asked for and ran, and the kernel where that has a name of its own."""
+    requested, ran = call.backend_requested, call.backend_ran
+    chosen = ran if requested == ran else f"{requested} → {ran}"
+    return [call.device, call.dtype, chosen, *([call.kernel] if call.kernel != ran else [])]
 
 
 def print_conventions(canvas: Canvas, result: CallResult) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attn_cli.inputs.types import CallRecord
 from attn_cli.reporters.terminal.text import token_text
-from attn_cli.results import CallResult, RunResult
+from attn_cli.results import CallResult
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,21 @@ class Names:
         return self.key(batch, self.places[query]) if self.queries_are_keys else None
 
 
-def has_own_layer(call: CallResult, result: RunResult) -> bool:
-    """Whether the layer's number names this call and no other of the file."""
-    layer = call.call.layer
-    return layer is not None and [other.call.layer for other in result.calls].count(layer) == 1
+def has_own_layer(call: CallRecord, calls: Sequence[CallRecord]) -> bool:
+    """Whether the layer's number names this call and no other of the file's ``calls``."""
+    return call.layer is not None and [other.layer for other in calls].count(call.layer) == 1
 
 
-def call_name(call: CallResult, result: RunResult) -> str:
+def call_name(call: CallRecord, calls: Sequence[CallRecord]) -> str:
     """``layer 3``, or the prefix where no number names the call."""
-    if has_own_layer(call, result):
-        return f"layer {call.call.layer}"
-    return call.call.prefix or "(no prefix)"
+    return f"layer {call.layer}" if has_own_layer(call, calls) else call.prefix or "(no prefix)"
 
 
-def how_to_open(call: CallResult, result: RunResult) -> str:
+def how_to_open(call: CallRecord, calls: Sequence[CallRecord]) -> str:
     """The option that picks one call out of its file."""
-    if has_own_layer(call, result):
-        return f"--layer {call.call.layer}"
-    return f"--prefix {shlex.quote(call.call.prefix)}"
+    if has_own_layer(call, calls):
+        return f"--layer {call.layer}"
+    return f"--prefix {shlex.quote(call.prefix)}"
 
 
 def is_broken(result: CallResult, batch: int, head: int) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from rich.text import Text
 
 from attn_cli.benchmark.timing import median_and_iqr
+from attn_cli.inputs.types import CallRecord
 from attn_cli.inspection.types import Finding
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.findings import print_findings
 from attn_cli.reporters.terminal.header import print_backend, print_conventions, print_source, print_unused
 from attn_cli.reporters.terminal.labels import call_name, has_own_layer, how_to_open
+from attn_cli.reporters.terminal.merged import merged_findings
 from attn_cli.reporters.terminal.palette import BAD, GOOD, LABEL_STYLES
 from attn_cli.reporters.terminal.tables import Column, print_table
-from attn_cli.reporters.terminal.text import ranges
 from attn_cli.reporters.terminal.timing import figure, milliseconds
 from attn_cli.results import CallResult, RunResult
 
@@ -46,11 +46,11 @@ def print_overview(canvas: Canvas, result: RunResult) -> None:
     _print_layers(canvas, result)
     print_findings(canvas, _findings(result), _MOST_FINDINGS, "one layer shows its own, --json holds all")
     canvas.line()
-    opened = _worth_opening(result)
-    option = canvas.text(how_to_open(opened, result), "bold")
+    opened, calls = _worth_opening(result), _records(result)
+    option = canvas.text(how_to_open(opened.call, calls), "bold")
     pictures = "pictures" if opened.inspection.pictures.zoom is None else "pictures of the zoom"
     canvas.paragraph(
-        canvas.join([option, f"shows every head of {call_name(opened, result)}, with {pictures} and metrics."])
+        canvas.join([option, f"shows every head of {call_name(opened.call, calls)}, with {pictures} and metrics."])
     )
 
 
@@ -67,7 +67,8 @@ def _print_labels(canvas: Canvas, result: RunResult) -> None:
 
 
 def _layer_names(canvas: Canvas, result: RunResult) -> tuple[Text, ...]:
-    names = (str(one.call.layer) if has_own_layer(one, result) else call_name(one, result) for one in result.calls)
+    calls = _records(result)
+    names = (str(one.layer) if has_own_layer(one, calls) else call_name(one, calls) for one in calls)
     return tuple(canvas.text(name, "bold") for name in names)
 
 
@@ -134,24 +135,12 @@ def _count(canvas: Canvas, call: CallResult) -> Text:
 
 def _findings(result: RunResult) -> list[Finding]:
     """Every finding with its layer; the same one in several layers once."""
-    groups: dict[tuple[object, ...], list[tuple[CallResult, Finding]]] = {}
-    for call in result.calls:
-        for finding in call.inspection.findings:
-            key = (finding.code, finding.severity, finding.message, finding.place, finding.hint)
-            groups.setdefault(key, []).append((call, finding))
-    return [_merged(group, result) for group in groups.values()]
+    found = [(call.call, finding) for call in result.calls for finding in call.inspection.findings]
+    return merged_findings(found, _records(result))
 
 
-def _merged(group: list[tuple[CallResult, Finding]], result: RunResult) -> Finding:
-    """One finding for all calls of the group, with their layers or prefixes."""
-    call, finding = group[0]
-    known = [one.call.layer for one, _ in group if one.call.layer is not None and has_own_layer(one, result)]
-    if len(known) < len(group):
-        prefixes = ", ".join(call_name(one, result) for one, _ in group)
-        return replace(finding, message=f"{finding.message} (in {prefixes})")
-    if len(group) == 1:
-        return replace(finding, layer=call.call.layer)
-    return replace(finding, layer=None, message=f"{finding.message} (in layers {ranges(known)})")
+def _records(result: RunResult) -> list[CallRecord]:
+    return [call.call for call in result.calls]
 
 
 def _worth_opening(result: RunResult) -> CallResult:

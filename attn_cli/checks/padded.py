@@ -1,0 +1,94 @@
+"""Where a batch is padded, as far as its token ids or its keys show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attn_cli.checks.evidence import Evidence
+
+FEWEST_ALONE = 4  # without another item to compare with, a text may well end in the same token thrice
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Keys of one batch item that are padding.
+
+    Attributes:
+        first, size: where they begin and how many there are.
+        sign: what shows it.
+        num_keys: Sk.
+    """
+
+    first: int
+    size: int
+    sign: str
+    num_keys: int
+
+    @property
+    def text(self) -> str:
+        """``"ends with 3 keys of padding (token id 0)"``."""
+        where = "begins" if self.first == 0 else "ends"
+        return f"{where} with {self.size} key{'s' * (self.size > 1)} of padding ({self.sign})"
+
+
+def padding_of(evidence: Evidence) -> dict[int, Padding]:
+    """The padding of each item of the selection that has some, by its number in the selection."""
+    tokens = evidence.call.inputs.token_ids
+    if tokens is not None:
+        whole = _by_tokens(tokens.cpu())
+        items = enumerate(evidence.index.batch)
+        return {item: whole[number] for item, number in items if number in whole}
+    return _by_keys(evidence.inputs.k)
+
+
+def _by_tokens(tokens: Tensor) -> dict[int, Padding]:
+    """By an id that stands in runs at one end of the items and nowhere else: ``(B, Sk)``."""
+    keys = tokens.shape[1]
+    for flipped in (False, True):
+        ids = tokens.flip(-1) if flipped else tokens
+        for pad in torch.unique(ids[:, -1]).tolist():
+            is_pad = ids == pad
+            runs = is_pad.flip(-1).to(torch.int64).cumprod(dim=-1).sum(dim=-1)  # (B,) at the end
+            is_there_alone = bool((is_pad.sum(dim=-1) == runs).all())
+            if is_there_alone and _is_padding(runs, keys):
+                runs = runs - 1 if int(runs.min()) == 1 else runs  # the token that ends each text also pads
+                sign = f"token id {pad}"
+                return {
+                    item: Padding(0 if flipped else keys - size, size, sign, keys)
+                    for item, size in enumerate(runs.tolist())
+                    if size
+                }
+    return {}
+
+
+def _is_padding(runs: Tensor, keys: int) -> bool:
+    """Whether runs of these lengths ``(B,)`` at the end of items are padding rather than text."""
+    longest = int(runs.max())
+    if longest < 2 or longest == keys:
+        return False
+    return longest >= FEWEST_ALONE or len(torch.unique(runs)) > 1
+
+
+def _by_keys(k: Tensor) -> dict[int, Padding]:
+    """By keys that are the same, bit for bit, in all heads and to the end; all zeros are padding for certain."""
+    keys = k.shape[2]
+    found: dict[int, Padding] = {}
+    for flipped in (False, True):
+        rows = k.flip(2) if flipped else k
+        runs = torch.stack([_run_at_end(item) for item in rows])
+        is_zero = (rows[:, :, -1] == 0).all(dim=-1).all(dim=-1)  # (B,)
+        is_likely = _is_padding(runs, keys)
+        for item, size in enumerate(runs.tolist()):
+            if 1 < size < keys and (is_likely or bool(is_zero[item])):
+                sign = "keys of zeros" if bool(is_zero[item]) else "keys that are all the same"
+                found.setdefault(item, Padding(0 if flipped else keys - size, size, sign, keys))
+    return found
+
+
+def _run_at_end(k: Tensor) -> Tensor:
+    """How many of the last keys ``(Hkv, Sk, D)`` are like the last one."""
+    alike = (k == k[:, -1:]).all(dim=-1).all(dim=0)  # (Sk,)
+    return alike.flip(-1).to(torch.int64).cumprod(dim=-1).sum()

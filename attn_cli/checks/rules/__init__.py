@@ -1,0 +1,1 @@
+"""The rules of ``attn check``, one file each."""

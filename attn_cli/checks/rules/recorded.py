@@ -1,0 +1,216 @@
+"""ATTN006: the output or the weights in the file against what its q, k and v give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attn_cli.attention.types import AttentionInputs, dtype_name
+from attn_cli.checks.alternatives import Reading, first_that_fits, other_readings
+from attn_cli.checks.evidence import SAMPLED_ROWS, Evidence
+from attn_cli.checks.exact import exact_pieces, file_inputs
+from attn_cli.checks.recording import Fault, Kind, Recording
+from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
+from attn_cli.inspection.types import Finding, Place
+
+MOST_CELLS = 2**27  # of weights, for a second pass in float64; beyond, only suspicious rows are computed again
+SUSPICIOUS = 1e-3  # of a row's largest output, in the first look at a long call
+WIDESPREAD = 4  # rows, and half of all, before a coarser dtype is taken for the cause
+COARSER = {torch.float32: "float32", torch.bfloat16: "half precision"}
+ALWAYS_TOLD = (Kind.HIDDEN_FAULT, Kind.BROKEN, Kind.EMPTY_BROKEN)
+BY_SIZE = (Kind.OTHER, Kind.HIDDEN_KEYS)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All faults of one kind: how many rows, and the first or the worst of them."""
+
+    rows: int
+    fault: Fault
+
+
+class RecordedDisagrees:
+    """Computes what the file's q, k and v give in float64, and looks for a reading that explains a difference."""
+
+    rule = Rule(
+        code="ATTN006",
+        name="recorded output disagrees",
+        severity="error",
+        sentence="The output or the weights in the file are not what q, k and v in the file give, as they were read.",
+        why="Then whatever wrote the file used another mask, scale or alignment, or hides a fault: the model went on "
+        "with other numbers than those shown here.",
+        example="NaN in a key, and an output of 0 in every row that sees it; or weights that are uniform where the "
+        "valid length is 0.",
+        source="TransformerLens issues 240 and 385; Zhang et al., Dive into Deep Learning, 11.3 (masked_softmax)",
+    )
+
+    def find(self, evidence: Evidence) -> Iterator[Finding]:
+        """Findings on the recorded output, then on the recorded weights; one a kind."""
+        for recording in _recordings(evidence):
+            yield from self._of(evidence, recording)
+
+    def _of(self, evidence: Evidence, recording: Recording) -> Iterator[Finding]:
+        inputs = file_inputs(evidence)
+        rows = _rows(evidence, recording)
+        found = _faults(recording, inputs, rows)
+        for kind in ALWAYS_TOLD:
+            if kind in found:
+                yield self._finding(evidence, recording, found.pop(kind))
+        if not found:
+            return
+        compared = sorted({*evidence.sampled_rows, *(one.fault.place[2] for one in found.values())})
+        reading = first_that_fits(other_readings(inputs), compared, recording.agrees)
+        if reading is not None:
+            yield self._of_reading(evidence, recording, found, reading)
+            return
+        coarse = _coarser(recording, inputs, compared) if _is_widespread(found, evidence, rows) else None
+        if coarse is not None:
+            yield self._of_precision(evidence, recording, found[Kind.OTHER], coarse)
+            return
+        for one in found.values():
+            yield self._finding(evidence, recording, one)
+
+    def _finding(self, evidence: Evidence, recording: Recording, found: _Found) -> Finding:
+        said, hint = _told(recording, found)
+        return self.rule.finding(said, _place(evidence, recording, found.fault), found.rows, hint)
+
+    def _of_reading(
+        self, evidence: Evidence, recording: Recording, found: dict[Kind, _Found], reading: Reading
+    ) -> Finding:
+        worst = max(found.values(), key=lambda one: one.fault.excess)
+        rows = sum(one.rows for one in found.values())
+        message = (
+            f"the recorded {recording.name} {_verb(recording)} what {reading.name} gives, not the call as it was read: "
+            f"{_number(worst.fault.found)} is recorded where that gives {_number(worst.fault.exact)}; "
+            f"{counted(rows, 'query row')} of all heads {_differ(rows)}"
+        )
+        return self.rule.finding(message, _place(evidence, recording, worst.fault), rows, reading.hint)
+
+    def _of_precision(self, evidence: Evidence, recording: Recording, found: _Found, coarse: str) -> Finding:
+        fault, name = found.fault, coarse
+        message = (
+            f"the recorded {recording.name} {_verb(recording)} as far off as if computed in {name}: "
+            f"{_number(fault.found)} where q, k and v in float64 give {_number(fault.exact)}; "
+            f"{counted(found.rows, 'query row')} of all heads {_differ(found.rows)}"
+        )
+        hint = "See whether it ran under autocast, or with TF32 products."
+        place = _place(evidence, recording, fault)
+        return self.rule.finding(message, place, found.rows, hint, severity="warning")
+
+
+def _recordings(evidence: Evidence) -> Iterator[Recording]:
+    of_inputs = evidence.call.inputs.dtype
+    for name, values in (("output", evidence.recorded_output), ("weights", evidence.recorded_weights)):
+        if values is not None:
+            values = values.to(torch.float32) if values.dtype.itemsize == 1 else values
+            yield Recording(name, values, max(of_inputs, values.dtype, key=lambda dtype: torch.finfo(dtype).eps))
+
+
+def _rows(evidence: Evidence, recording: Recording) -> tuple[int, ...] | None:
+    """The rows to compute in float64: all, or of the output of a long call those that look wrong, 256 at most."""
+    batch, heads, queries, keys = evidence.inputs.weights_shape
+    if recording.name == "weights" or batch * heads * queries * keys <= MOST_CELLS:
+        return None
+    suspects: Tensor = _suspicious(evidence, recording).nonzero()[:, 0]
+    if len(suspects) > SAMPLED_ROWS:
+        suspects = suspects[torch.linspace(0, len(suspects) - 1, SAMPLED_ROWS).round().to(torch.int64)]
+    return tuple(int(row) for row in suspects)
+
+
+def _suspicious(evidence: Evidence, recording: Recording) -> Tensor:
+    """Rows in which a recorded value is not the inspected one, ``(Sq,)`` bool."""
+    inspected = evidence.inspection.output
+    assert inspected is not None  # every inspection has it
+    suspicious = torch.zeros(inspected.shape[2], dtype=torch.bool)
+    for ours, theirs in zip(inspected.flatten(0, 1), recording.values.flatten(0, 1), strict=True):  # (Sq, Dv)
+        far = (ours - theirs).abs() > SUSPICIOUS * ours.abs().amax(dim=-1, keepdim=True)
+        suspicious |= (far | (ours.isfinite() != theirs.isfinite())).any(dim=-1)
+    return suspicious
+
+
+def _faults(recording: Recording, inputs: AttentionInputs, rows: Sequence[int] | None) -> dict[Kind, _Found]:
+    """Every kind of fault that there is, in the order of :class:`Kind`."""
+    found: dict[Kind, _Found] = {}
+    for piece in exact_pieces(inputs, rows):
+        for fault in recording.faults(piece):
+            before = found.get(fault.kind)
+            is_worse = before is None or (fault.kind in BY_SIZE and fault.excess > before.fault.excess)
+            total = fault.rows + (0 if before is None else before.rows)
+            found[fault.kind] = _Found(total, fault if before is None or is_worse else before.fault)
+    return {kind: found[kind] for kind in Kind if kind in found}
+
+
+def _is_widespread(found: dict[Kind, _Found], evidence: Evidence, rows: Sequence[int] | None) -> bool:
+    """Whether most rows differ and nothing else is wrong, as when all was computed in a coarser dtype."""
+    batch, heads, queries, _ = evidence.inputs.weights_shape
+    compared = batch * heads * (queries if rows is None else len(rows))
+    return set(found) == {Kind.OTHER} and found[Kind.OTHER].rows >= max(WIDESPREAD, compared / 2)
+
+
+def _coarser(recording: Recording, inputs: AttentionInputs, rows: Sequence[int]) -> str | None:
+    """The coarser precision whose roundings explain every row, or None."""
+    for dtype, name in COARSER.items():
+        is_coarser = torch.finfo(dtype).eps > torch.finfo(recording.dtype).eps
+        if is_coarser and all(recording.agrees(piece, dtype) is not False for piece in exact_pieces(inputs, rows)):
+            return name
+    return None
+
+
+def _place(evidence: Evidence, recording: Recording, fault: Fault) -> Place:
+    batch, head, query, last = fault.place
+    place = place_in_call(evidence.index, recording.name, batch, head, query)
+    if fault.kind in (Kind.ROW_SUM, Kind.UNIFORM):
+        return place
+    return replace(place, feature=last) if recording.name == "output" else replace(place, key=last)
+
+
+def _told(recording: Recording, found: _Found) -> tuple[str, str]:
+    """The message and the hint on one kind of fault."""
+    fault, rows = found.fault, counted(found.rows, "query row")
+    start = f"the recorded {recording.name} {_verb(recording)}"
+    number, exact = _number(fault.found), _number(fault.exact)
+    match fault.kind:
+        case Kind.HIDDEN_FAULT:
+            said = f"{start} {number} where the definition gives {exact}, in {rows}: what wrote it hides a fault"
+            return said, "Do not use these rows; the findings on the inputs and on the broken rows say where it began."
+        case Kind.BROKEN:
+            said = f"{start} {number} where the definition gives {exact}, in {rows}"
+            return (
+                said,
+                "q, k and v are sound there: look for an overflow, or masks added to each other, in the kernel.",
+            )
+        case Kind.EMPTY_BROKEN:
+            said = f"{start} {number} in {rows} without a visible key: softmax over −∞ alone"
+            return said, "Give the row a key to attend to, or set its output to 0."
+        case Kind.UNIFORM:
+            said = f"{start} uniform over all keys in {rows} that may see none, as with a finite mask constant"
+            return said, "Do not read such a row's output; --mask-value -1e6 reads the call by that convention."
+        case Kind.HIDDEN_KEYS:
+            said = f"the recorded weights give {number} to key {fault.place[3]}, hidden from that query; {rows} so"
+            return said, "See which mask reached the attention call, and whether it hides with −∞."
+        case Kind.ROW_SUM:
+            said = f"the recorded weights of a row sum to {number}, not to {exact}; {rows} so"
+            return said, "See whether dropout was on, or the softmax went over another axis."
+        case _:
+            explains = f"{fault.excess:.3g} times what {dtype_name(recording.dtype)} explains"
+            said = f"{start} {number} where q, k and v give {exact}, {explains}; {rows} so"
+            return (
+                said,
+                "No other mask, alignment or scale gives it: compare what else the layer does, such as dropout.",
+            )
+
+
+def _verb(recording: Recording) -> str:
+    return "are" if recording.name == "weights" else "is"
+
+
+def _differ(rows: int) -> str:
+    return "differs" if rows == 1 else "differ"
+
+
+def _number(x: float) -> str:
+    """Six digits; NaN and infinities as they are written elsewhere."""
+    return {"nan": "NaN", "inf": "+∞", "-inf": "−∞"}.get(f"{x:.6g}", f"{x:.6g}")

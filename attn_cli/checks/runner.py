@@ -1,0 +1,55 @@
+"""From one loaded call to what the rules find in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from attn_cli.attention.types import dtype_name
+from attn_cli.checks.evidence import Evidence
+from attn_cli.checks.types import Check, CheckedCall
+from attn_cli.inputs.types import LoadedCall
+from attn_cli.inspection.options import InspectOptions
+from attn_cli.pipeline import RunOptions, examine, resource_errors
+
+INSPECT = InspectOptions(top=0, picture_rows=1, picture_columns=1)  # a rule shows no picture
+
+
+def check_call(
+    call: LoadedCall,
+    checks: Sequence[Check],
+    options: RunOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckedCall:
+    """Run and inspect one call, then let every rule look at it.
+
+    Args:
+        call: as it was loaded.
+        checks: the rules, in the order of their findings.
+        options: device, dtype and backend.
+        progress: told how many scores of the inspection are done, of how many.
+
+    Raises:
+        UsageError, BackendError: where the options do not fit the call.
+        ResourceError: where the device is missing or its memory runs out.
+    """
+    examined = examine(call, replace(options, repeat=1, inspect=INSPECT), progress)
+    evidence = Evidence(call, examined)
+    with resource_errors(options.device), torch.no_grad():
+        found = [replace(finding, layer=call.layer) for check in checks for finding in check.find(evidence)]
+    inputs = examined.inputs
+    return CheckedCall(
+        call=call.record,
+        shape=inputs.weights_shape,
+        kv_heads=inputs.k.shape[1],
+        head_dim=inputs.q.shape[3],
+        value_dim=inputs.v.shape[3],
+        device=str(inputs.q.device),
+        dtype=dtype_name(inputs.q.dtype),
+        backend_requested=options.backend,
+        backend_ran=examined.kernel.ran,
+        kernel=examined.kernel.kernel,
+        findings=tuple(found),
+    )

@@ -1,0 +1,62 @@
+"""What is behind ``attn explain``'s options; torch is imported here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attn_cli.errors import UsageError
+from attn_cli.explanation import KernelOptions, Wanted, explain
+from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.options import ReadOptions
+from attn_cli.inputs.source import open_calls
+from attn_cli.inputs.text import few
+from attn_cli.reporters.json_report import explain_document, write_document
+from attn_cli.reporters.terminal import render_explanation
+from attn_cli.reporters.terminal.console import make_console
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What to tell and how to give it out, as asked for on the command line; the row is in the reading options."""
+
+    key: int | None
+    top: int
+    device: str
+    dtype: str | None
+    backend: str
+    json_output: bool
+
+
+def run_explain(read: ReadOptions, request: ExplainRequest) -> int:
+    """Explain and report the row or cell. Returns the exit code."""
+    (batch,), (head,), (query,) = (numbers or () for numbers in (read.batch, read.heads, read.queries))
+    with open_calls(read) as source:
+        call = _only(source.plans).load()
+        wanted = Wanted(batch, head, query, request.key, request.top)
+        told = explain(call, wanted, KernelOptions(request.device, request.dtype, request.backend))
+    if request.json_output:
+        write_document(explain_document(told), sys.stdout)
+    else:
+        render_explanation(told, make_console())
+    return 0
+
+
+def _only(plans: Sequence[CallPlan]) -> CallPlan:
+    """The one call that is meant.
+
+    Raises:
+        UsageError: naming the layers, or the prefixes where no number tells them apart.
+    """
+    if len(plans) == 1:
+        return plans[0]
+    layers = [plan.layer for plan in plans]
+    path = plans[0].file.path
+    if None in layers or len(set(layers)) < len(layers):
+        names = few(plan.prefix or "(no prefix)" for plan in plans)
+        raise UsageError(f"{path}: found {len(plans)} attention calls; expected --prefix, one of {names}")
+    names = few(str(layer) for layer in layers)
+    raise UsageError(
+        f"{path}: found {len(plans)} layers; expected --layer, one of {names}", f"add --layer {layers[0]}, or another"
+    )

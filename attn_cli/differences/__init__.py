@@ -1,0 +1,1 @@
+"""Two attention calls side by side: tensors, outputs and weights, head by head."""

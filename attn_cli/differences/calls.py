@@ -1,0 +1,151 @@
+"""The attention calls of two sides: which belong together, and how far apart they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attn_cli.attention.types import AttentionInputs
+from attn_cli.differences.heads import OUTPUT, WEIGHTS, Numbers, compare_heads
+from attn_cli.differences.maps import MapSize
+from attn_cli.differences.sides import Side, SideOutcome, placed, recorded_side, run_side
+from attn_cli.differences.sources import Source, Stored
+from attn_cli.differences.tolerance import tolerance_of
+from attn_cli.differences.types import CallDifference, Compared
+from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.types import LoadedCall
+from attn_cli.pipeline import resource_errors
+
+Progress = Callable[[int, int], None]
+Pair = tuple[CallPlan, CallPlan]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The calls that both sides have, and those of one side alone."""
+
+    pairs: tuple[Pair, ...]
+    only_left: tuple[CallPlan, ...]
+    only_right: tuple[CallPlan, ...]
+
+
+def match_calls(left: Sequence[CallPlan], right: Sequence[CallPlan]) -> Matched:
+    """Calls with the same prefix belong together; of the others those with the same layer; then the last of each."""
+    open_left, open_right, pairs = list(left), list(right), []
+    for same in (_same_prefix, _same_layer):
+        for one in tuple(open_left):
+            fits = [other for other in open_right if same(one, other)]
+            rivals = [other for other in open_left if same(other, one)]
+            if len(fits) == 1 and len(rivals) == 1:
+                pairs.append((one, fits[0]))
+                open_left.remove(one)
+                open_right.remove(fits[0])
+    if len(open_left) == len(open_right) == 1:
+        pairs.append((open_left.pop(), open_right.pop()))
+    order = {id(plan): place for place, plan in enumerate(left)}
+    return Matched(tuple(sorted(pairs, key=lambda pair: order[id(pair[0])])), tuple(open_left), tuple(open_right))
+
+
+def _same_prefix(one: CallPlan, other: CallPlan) -> bool:
+    return one.prefix.lower() == other.prefix.lower() and one.layer == other.layer
+
+
+def _same_layer(one: CallPlan, other: CallPlan) -> bool:
+    return one.layer is not None and one.layer == other.layer
+
+
+@dataclass(frozen=True)
+class CallComparison:
+    """Runs a call on both sides and compares what comes out.
+
+    Attributes:
+        left, right: how each side is run.
+        atol, rtol: as asked for; None is that of the dtype.
+        size: of the pictures; None makes none.
+    """
+
+    left: Side
+    right: Side
+    atol: float | None
+    rtol: float | None
+    size: MapSize | None
+
+    def compare(self, plans: Pair, progress: Progress | None = None) -> CallDifference:
+        """Load, run and compare one call.
+
+        Raises:
+            UsageError, InputError, BackendError, ResourceError: as in reading and running it.
+        """
+        left_call = plans[0].load()
+        right_call = left_call if plans[0] is plans[1] else plans[1].load()
+        inputs = placed(left_call, self.left)
+        left = run_side(inputs, self.left)
+        is_shared = right_call is left_call and self._runs_alike
+        if self.right.is_recorded:
+            right = recorded_side(right_call)
+        else:
+            right = run_side(inputs if is_shared else placed(right_call, self.right), self.right)
+        reason = _mismatch(left, right)
+        records = left_call.record, right_call.record
+        if reason is not None:
+            return CallDifference(*records, left.ran, right.ran, reason=reason)
+        with resource_errors(left.ran.device), torch.no_grad():
+            output, weights = self._compared(inputs, left, right, is_shared, progress)
+        notes = tuple(self._notes(left_call, right_call))
+        return CallDifference(*records, left.ran, right.ran, output, weights, None, notes)
+
+    @property
+    def _runs_alike(self) -> bool:
+        """Whether both sides take the same inputs to the same device in the same dtype."""
+        is_same = (self.left.device, self.left.dtype) == (self.right.device, self.right.dtype)
+        return is_same and not self.right.is_recorded
+
+    def _compared(
+        self, inputs: AttentionInputs, left: SideOutcome, right: SideOutcome, is_shared: bool, progress: Progress | None
+    ) -> tuple[Compared | None, Compared | None]:
+        index = inputs.index
+        numbers = Numbers(index.batch, index.heads, index.queries.cpu())
+
+        def compare(quantity: str, pair: tuple[Source, Source], tell: Progress | None = None) -> Compared:
+            tolerance = tolerance_of(pair[0].dtype, pair[1].dtype, self.atol, self.rtol)
+            return compare_heads(*pair, quantity, tolerance, numbers, self.size, tell)
+
+        output = weights = None
+        if left.output is not None and right.output is not None:
+            output = compare(OUTPUT, (Stored(left.output), Stored(right.output)))
+        if not is_shared and left.weights is not None and right.weights is not None:
+            weights = compare(WEIGHTS, (left.weights, right.weights), progress)
+        return output, weights
+
+    def _notes(self, left: LoadedCall, right: LoadedCall) -> list[str]:
+        """What of the question has no bearing on this call."""
+        mask, other = left.inputs.rules.mask, right.inputs.rules.mask
+        if left.align == right.align:
+            return []
+        if not (mask.causal or mask.window is not None or other.causal or other.window is not None):
+            return ["neither causal order nor a window is on: the alignment changes no weight"]
+        if torch.equal(mask.places, other.places):
+            return ["both alignments put every query on the same key: Sq is Sk"]
+        return []
+
+
+def _mismatch(left: SideOutcome, right: SideOutcome) -> str | None:
+    """Why two outcomes cannot be compared, or None."""
+    for what, one, other in (
+        ("the weights", _shape(left.weights), _shape(right.weights)),
+        ("the output", _shape(left.output), _shape(right.output)),
+    ):
+        if one is not None and other is not None and one != other:
+            return (
+                f"{what} of the left call are {one}, of the right {other}"
+                if what == "the weights"
+                else (f"{what} of the left call is {one}, of the right {other}")
+            )
+    return None
+
+
+def _shape(x: Source | Tensor | None) -> tuple[int, ...] | None:
+    return None if x is None else tuple(x.shape)
