@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from attn_cli.benchmark.statistics import MARGIN, verdict
-from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Lost, Mode
+from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Lost, Mode, Verdict
 from attn_cli.errors import InputError, UsageError, in_file
 from attn_cli.inputs.text import shown
 
@@ -86,10 +86,11 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
 
     What was right in the baseline and was asked for again, but is wrong, refused, skipped or failed now, is lost.
 
-    Where both have a yardstick, each run's times are taken in units of its own, so that a machine that is faster or
-    slower as a whole makes no difference. Where the yardsticks differ by more than a quarter the machine was busy with
-    something else, which slows small works more than large ones: then the verdict stands only where the times
-    themselves give it too, and is UNCLEAR elsewhere.
+    Where both have a yardstick, the times are compared twice: as they are, and each in units of its own run's yardstick,
+    which leaves out what the machine was faster or slower as a whole. A difference is one where both say so; it is the
+    SAME where either does, and UNCLEAR elsewhere. Told is the ratio nearer to 1. Where the yardsticks differ by more
+    than a quarter the machine was busy with something else, which does not strike all works alike: then only the times
+    themselves can say SAME.
 
     Args:
         report: the new run.
@@ -120,11 +121,15 @@ def _compared(result: BenchResult, baseline: Baseline, margin: float) -> Compare
     old, new = baseline.samples[key], _samples(result)
     before, now = baseline.yardsticks.get(key), result.yardstick_ms
     machine = now / before if now and before else None
-    then = old if machine is None else tuple(sample * machine for sample in old)  # at the machine's speed of now
-    said, ratio, low, high, used = verdict(then, new, margin)
-    if machine is not None and abs(math.log(machine)) > math.log(TRUSTED) and verdict(old, new, margin)[0] != said:
-        said = "UNCLEAR"
-    return Compared(result.backend, result.case, said, ratio, low, high, used, machine)
+    plain = verdict(old, new, margin)
+    if machine is None:
+        return Compared(result.backend, result.case, *plain)
+    relative = verdict(tuple(sample * machine for sample in old), new, margin)  # at the machine's speed of now
+    is_trusted = abs(math.log(machine)) <= math.log(TRUSTED)
+    same = [told for told in (plain, *([relative] if is_trusted else [])) if told[0] == "SAME"]
+    told = min(same or (plain, relative), key=lambda told: abs(math.log(told[1])))
+    said: Verdict = told[0] if same or plain[0] == relative[0] != "SAME" else "UNCLEAR"
+    return Compared(result.backend, result.case, said, *told[1:], machine)
 
 
 def check_environment(environment: Mapping[str, Setting], baseline: Baseline) -> None:
@@ -147,7 +152,9 @@ def _machine_notes(entries: Sequence[Compared], margin: float) -> tuple[str, ...
     if abs(math.log(farthest)) <= math.log1p(margin):
         return ()
     said = f"{farthest - 1:.0%} longer" if farthest > 1 else f"{1 - farthest:.0%} less"
-    return (f"the machine's own speed differed: a fixed work took up to {said} this time; the ratios leave that out",)
+    return (
+        f"the machine's own speed differed: a fixed work took up to {said} this time, which the verdicts allow for",
+    )
 
 
 def _notes(new: Mapping[str, Setting], old: Mapping[str, Setting]) -> tuple[str, ...]:

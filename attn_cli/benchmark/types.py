@@ -183,7 +183,7 @@ class Compared:
         backend: its name.
         case: of both.
         verdict: see :mod:`attn_cli.benchmark.baseline`.
-        ratio: new median over old, each over its own run's yardstick where both have one.
+        ratio: new median over old; as they are or each over its own run's yardstick, whichever is nearer to 1.
         low, high: 99 % confidence interval of the ratio.
         margin: how far from 1 still counts as the same.
         machine: new yardstick over old, below 1 where the machine was faster this time; None where a run has none.

@@ -124,7 +124,7 @@ def _comparison() -> Schema:
         backend=TEXT,
         **_case(),
         verdict=_VERDICT,
-        ratio=said(NUMBER_OR_NULL, "New median over old, each over its run's yardstick where both have one."),
+        ratio=said(NUMBER_OR_NULL, "New median over old, or that over their runs' yardsticks where it is nearer to 1."),
         low=said(NUMBER_OR_NULL, "Lower end of its 99 % confidence interval."),
         high=said(NUMBER_OR_NULL, "Upper end."),
         margin=said(NUMBER_OR_NULL, "How far from 1 still counts as the same."),

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -129,19 +130,27 @@ def measured(factor, yardstick):
     [
         (1.2, 2.4, "SAME", 1.2),
         (0.85, 1.7, "SAME", 0.85),
-        (1.0, 1.7, "SLOWER", 0.85),
+        (1.0, 1.7, "SAME", 0.85),  # the times themselves are the same
         (1.2, 2.0, "SLOWER", 1.0),
-        (1.0, 2.4, "FASTER", 1.2),
-        (1.5, 3.0, "UNCLEAR", 1.5),  # the times themselves say SLOWER
-        (1.0, 0.2, "UNCLEAR", 0.1),
+        (1.1, 2.0, "SLOWER", 1.0),
+        (1.1, 1.9, "SLOWER", 0.95),
+        (0.8, 2.0, "FASTER", 1.0),
+        (0.9, 2.4, "FASTER", 1.2),
+        (1.2, 1.9, "SLOWER", 0.95),
+        (1.15, 2.5, "UNCLEAR", 1.25),  # slower as they are, faster in units of the yardstick
+        (1.5, 3.0, "UNCLEAR", 1.5),  # so slow a yardstick excuses nothing
+        (1.0, 0.2, "SAME", 0.1),
         (3.0, 3.0, "SLOWER", 1.5),
     ],
 )
-def test_each_run_is_measured_by_its_own_yardstick(saved, factor, yardstick, verdict, machine):
+def test_a_difference_is_one_as_it_is_and_over_the_yardsticks(saved, factor, yardstick, verdict, machine):
     baseline = load(saved(document({**entry(), "yardstick_ms": 2.0})))
     (one,) = compare(report(measured(factor, yardstick)), baseline).entries
     assert (one.verdict, one.machine) == (verdict, machine)
-    assert one.ratio == pytest.approx(factor / machine)
+    views = (factor, factor / machine)
+    nearest = min(views, key=lambda ratio: abs(math.log(ratio)))
+    told = [nearest] if verdict != "SAME" or machine > 0.8 else [factor]  # an untrusted yardstick is not told
+    assert one.ratio == pytest.approx(told[0])
 
 
 @pytest.mark.parametrize(("before", "now"), [(None, 3.0), (2.0, None), (None, None)])

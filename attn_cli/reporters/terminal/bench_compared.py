@@ -16,7 +16,7 @@ _VERDICTS: tuple[Verdict, ...] = ("SLOWER", "FASTER", "SAME", "UNCLEAR")
 _STYLES = {"SLOWER": BAD, "FASTER": GOOD, "UNCLEAR": "bold"}
 
 _RATIO = "ratio: new median over old, with its 99% confidence interval · margin: what still counts as the same"
-_MACHINE = " · machine: what a fixed work took, new over old; the ratio leaves that out"
+_MACHINE = " · machine: what a fixed work took, new over old; where it explains a difference, the ratio leaves it out"
 
 
 def print_comparison(canvas: Canvas, comparison: Comparison) -> None:
