@@ -120,18 +120,22 @@ def diff(
     head is, where, and at which cell most. The exit code is 1 where something differs by more than the tolerance.
     """
     left = replace(read, file=file)
-    align = parse_align(against_causal_align)
+    align = parse_align(against_causal_align, "--against-causal-align")
     right = replace(left, file=other or file, causal_align=read.causal_align if align is None else align)
     settings = (against, against_dtype, against_device, against_causal_align)
     _check(left, other, settings, (("--atol", atol), ("--rtol", rtol)))
-    if against is AgainstName.recorded and (against_dtype is not None or against_device is not None):
-        raise UsageError("--against recorded: nothing is run; expected no --against-dtype and no --against-device")
+    if against is AgainstName.recorded and any(setting is not None for setting in settings[1:]):
+        refused = "expected no --against-dtype, no --against-device and no --against-causal-align"
+        raise UsageError(f"--against recorded: nothing is run; {refused}")
     with for_good():
         from attn_cli.commands.differing import DiffRequest, SideRequest, run_diff
 
     other_dtype = against_dtype or dtype
     ours = SideRequest(left, device, dtype and dtype.value, backend.value)
-    theirs = SideRequest(right, against_device or device, other_dtype and other_dtype.value, (against or backend).value)
+    theirs = SideRequest(
+        right, against_device or device, other_dtype and other_dtype.value, (against or backend).value,
+        "--device" if against_device is None else "--against-device", "--backend" if against is None else "--against",
+    )  # fmt: skip
     return run_diff(DiffRequest(ours, theirs, other is None, atol, rtol, json_output))
 
 

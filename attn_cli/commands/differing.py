@@ -24,6 +24,8 @@ class SideRequest:
     device: str
     dtype: str | None
     backend: str
+    device_flag: str = "--device"
+    backend_flag: str = "--backend"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def run_diff(request: DiffRequest) -> int:
     Returns:
         1 where something differs, else 0.
     """
-    left, right = (Side(one.read, one.device, one.dtype, one.backend) for one in (request.left, request.right))
+    left, right = (Side(**vars(one)) for one in (request.left, request.right))
     shown = None if request.json_output else MapSize(*map_limits(make_console().width))
     options = DiffOptions(left, right, request.is_one_input, request.atol, request.rtol, shown)
     with progress_bar("comparing") as progress:

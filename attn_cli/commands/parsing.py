@@ -103,13 +103,16 @@ def parse_window(text: str | None) -> tuple[int, int] | None:
     return None if text is None else WINDOW.parse_flag(text)
 
 
-def parse_align(text: str | None) -> str | int | None:
+def parse_align(text: str | None, option: str = ALIGN.flag) -> str | int | None:
     """``"bottom-right"``, ``"top-left"`` or a whole number.
 
     Raises:
         UsageError: where it is none of these.
     """
-    return None if text is None else ALIGN.parse_flag(text)
+    try:
+        return None if text is None else ALIGN.parse_flag(text)
+    except UsageError as error:
+        raise UsageError(f"{option}{error.message.removeprefix(ALIGN.flag)}", error.hint) from error
 
 
 def parse_sizes(option: str, text: str | None) -> tuple[int, ...] | None:

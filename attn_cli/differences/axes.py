@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attn_cli.inputs.names import (
@@ -11,6 +11,7 @@ from attn_cli.inputs.names import (
     BIAS,
     HIDDEN,
     KEY_MASK,
+    KEY_PADDING,
     MASK,
     OUTPUT,
     SINKS,
@@ -26,7 +27,7 @@ Axes = tuple[str | None, ...]
 SAVED = "attn.saved/"
 LSE, SINK_WEIGHTS, PROJECTED = "lse", "sink_weights", "projected"
 HEADS_OF = {"q", "k", "v", OUTPUT}
-MASKS = {MASK, KEY_MASK, ADDITIVE, BIAS}
+MASKS = {MASK, KEY_MASK, KEY_PADDING, ADDITIVE, BIAS}
 FULL: dict[str, Axes] = {
     "q": ("batch", "head", "query", "feature"),
     "k": ("batch", "head", "key", "feature"),
@@ -78,7 +79,7 @@ def _axes_of_mask(role: str | None, shape: tuple[int, ...]) -> Axes:
     """Masks broadcast from the right; an axis of size 1 is none of its own. One axis is a linear layer's bias."""
     if len(shape) not in (2, 3, 4):
         return (None,) * len(shape)
-    if role == KEY_MASK and len(shape) == 2:
+    if role in (KEY_MASK, KEY_PADDING) and len(shape) == 2:
         return "batch", "key"
     names = ("batch", None if len(shape) == 3 else "head", "query", "key")[-len(shape) :]
     return tuple(None if size == 1 else name for name, size in zip(names, shape, strict=True))
@@ -100,10 +101,10 @@ class Part:
     head: tuple[int, ...] | None = None
     query: tuple[int, ...] | None = None
 
-    def numbers(self, axis: str | None, size: int) -> tuple[int, ...]:
+    def numbers(self, axis: str | None, size: int) -> Sequence[int]:
         """What the entries of an axis are called in the whole call."""
         known = {"batch": self.batch, "head": self.head, "query": self.query}.get(axis or "")
-        return tuple(range(size)) if known is None or len(known) != size else known
+        return range(size) if known is None or len(known) != size else known
 
 
 WHOLE = Part()

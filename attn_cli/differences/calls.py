@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,10 @@ class Matched:
 
 
 def match_calls(left: Sequence[CallPlan], right: Sequence[CallPlan]) -> Matched:
-    """Calls with the same prefix belong together; of the others those with the same layer; then the last of each."""
+    """Calls with the same prefix belong together; of the others those with the same layer.
+
+    So do two that are left over where neither has a layer, or each is the only call of its side.
+    """
     open_left, open_right, pairs = list(left), list(right), []
     for same in (_same_prefix, _same_layer):
         for one in tuple(open_left):
@@ -43,7 +46,8 @@ def match_calls(left: Sequence[CallPlan], right: Sequence[CallPlan]) -> Matched:
                 pairs.append((one, fits[0]))
                 open_left.remove(one)
                 open_right.remove(fits[0])
-    if len(open_left) == len(open_right) == 1:
+    are_alone = len(left) == len(right) == 1
+    if len(open_left) == len(open_right) == 1 and (are_alone or open_left[0].layer is open_right[0].layer is None):
         pairs.append((open_left.pop(), open_right.pop()))
     order = {id(plan): place for place, plan in enumerate(left)}
     return Matched(tuple(sorted(pairs, key=lambda pair: order[id(pair[0])])), tuple(open_left), tuple(open_right))
@@ -93,8 +97,9 @@ class CallComparison:
         if reason is not None:
             return CallDifference(*records, left.ran, right.ran, reason=reason)
         with resource_errors(left.ran.device), torch.no_grad():
-            output, weights = self._compared(inputs, left, right, is_shared, progress)
-        notes = tuple(self._notes(left_call, right_call))
+            has_sink = any(call.inputs.rules.sinks is not None for call in (left_call, right_call))
+            output, weights = self._compared(inputs, (left, right), is_shared, has_sink, progress)
+        notes = (*self._notes(left_call, right_call), *_notes_of(output))
         return CallDifference(*records, left.ran, right.ran, output, weights, None, notes)
 
     @property
@@ -104,14 +109,19 @@ class CallComparison:
         return is_same and not self.right.is_recorded
 
     def _compared(
-        self, inputs: AttentionInputs, left: SideOutcome, right: SideOutcome, is_shared: bool, progress: Progress | None
+        self,
+        inputs: AttentionInputs,
+        sides: tuple[SideOutcome, SideOutcome],
+        is_shared: bool,
+        has_sink: bool,
+        progress: Progress | None,
     ) -> tuple[Compared | None, Compared | None]:
-        index = inputs.index
+        (left, right), index = sides, inputs.index
         numbers = Numbers(index.batch, index.heads, index.queries.cpu())
 
         def compare(quantity: str, pair: tuple[Source, Source], tell: Progress | None = None) -> Compared:
             tolerance = tolerance_of(pair[0].dtype, pair[1].dtype, self.atol, self.rtol)
-            return compare_heads(*pair, quantity, tolerance, numbers, self.size, tell)
+            return compare_heads(*pair, quantity, tolerance, numbers, self.size, tell, has_sink)
 
         output = weights = None
         if left.output is not None and right.output is not None:
@@ -132,18 +142,22 @@ class CallComparison:
         return []
 
 
+def _notes_of(output: Compared | None) -> Iterator[str]:
+    """Said where values count as equal because neither side has a number."""
+    number = 0 if output is None else output.total.nonfinite_both
+    if number:
+        are = "value is" if number == 1 else "values are"
+        yield f"{number} output {are} NaN or infinite on both sides alike, which counts as equal"
+
+
 def _mismatch(left: SideOutcome, right: SideOutcome) -> str | None:
     """Why two outcomes cannot be compared, or None."""
-    for what, one, other in (
-        ("the weights", _shape(left.weights), _shape(right.weights)),
-        ("the output", _shape(left.output), _shape(right.output)),
+    for what, verb, one, other in (
+        ("the weights", "are", _shape(left.weights), _shape(right.weights)),
+        ("the output", "is", _shape(left.output), _shape(right.output)),
     ):
         if one is not None and other is not None and one != other:
-            return (
-                f"{what} of the left call are {one}, of the right {other}"
-                if what == "the weights"
-                else (f"{what} of the left call is {one}, of the right {other}")
-            )
+            return f"{what} of the left call {verb} {one}, of the right {other}"
     return None
 
 

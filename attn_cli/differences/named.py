@@ -10,22 +10,25 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
-from attn_cli.differences.axes import WHOLE, Axes, Part, axes_of, known_role, saved_parts
-from attn_cli.differences.heads import Numbers, compare_heads
+from attn_cli.differences.axes import SINK_WEIGHTS, WHOLE, Axes, Part, axes_of, known_role, saved_parts
+from attn_cli.differences.heads import COMPARED_AT_ONCE, Numbers, compare_heads
 from attn_cli.differences.maps import MapSize
-from attn_cli.differences.sources import Stored
-from attn_cli.differences.tolerance import tolerance_of
+from attn_cli.differences.measure import Tally
+from attn_cli.differences.sources import Stored, as_numbers, is_whole
+from attn_cli.differences.tolerance import coarser, tolerance_of
 from attn_cli.differences.types import Compared, Measured, TensorDifference, Tolerance
 from attn_cli.errors import in_file
-from attn_cli.inputs.names import OUTPUT, WEIGHTS, split_name
+from attn_cli.inputs.names import OUTPUT, SINKS, WEIGHTS, split_name, with_parents
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.readers.base import TensorFile
-from attn_cli.inputs.settings import Metadata, read_settings
+from attn_cli.inputs.settings import Metadata, Settings, read_settings
 from attn_cli.inputs.text import describe, few
 from attn_cli.inputs.types import TensorInfo
 
 HEADED = ("batch", "head", "query", "key", "feature")
 KEPT = (OUTPUT, WEIGHTS)
+KEY_VALUES = ("k", "v")
+Pair = tuple[str, str]
 Progress = Callable[[int, int], None]
 
 
@@ -47,26 +50,58 @@ class NamedTensors:
     rtol: float | None
     size: MapSize | None
 
-    def compare(self, names: Sequence[str], progress: Progress | None = None) -> tuple[TensorDifference, ...]:
-        """Compare these tensors, which both files have."""
-        parts = saved_parts(self.left.metadata)
-        found = []
-        for number, name in enumerate(names):
-            found.append(self._one(name, parts.get(split_name(name)[0], WHOLE)))
+    def compare(self, names: Sequence[Pair], progress: Progress | None = None) -> tuple[TensorDifference, ...]:
+        """Compare these tensors: the name of each in the left file and in the right.
+
+        Raises:
+            InputError: where a selection names what a tensor does not hold, or what none of them has.
+        """
+        parts, found, known = saved_parts(self.left.metadata), [], {}
+        for number, (name, other) in enumerate(names):
+            prefix = split_name(name)[0]
+            if prefix not in known:
+                known[prefix] = self.settings(self.left, prefix)
+            found.append(self._one(name, other, known[prefix], parts.get(prefix, WHOLE)))
             if progress is not None:
                 progress(number + 1, len(names))
         return tuple(found)
 
-    def _one(self, name: str, part: Part) -> TensorDifference:
-        left, right, role = self.left.info(name), self.right.info(name), known_role(name)
-        settings = read_settings(self.options, Metadata(self.left.path, split_name(name)[0], self.left.metadata))
+    def alike(self, name: str, other: str) -> bool:
+        """Whether two tensors have the same axes and sizes."""
+        sides = []
+        for file, own in ((self.left, name), (self.right, other)):
+            shape = file.info(own).shape
+            sides.append((shape, axes_of(known_role(own), shape, self.settings(file, split_name(own)[0]))))
+        return sides[0] == sides[1]
+
+    def can_select(self, name: str, axis: str) -> bool:
+        """Whether a tensor of the left file has an axis that a selection applies to."""
+        role = known_role(name)
+        axes = axes_of(role, self.left.info(name).shape, self.settings(self.left, split_name(name)[0]))
+        return axis in axes and not (axis == "head" and role in KEY_VALUES)
+
+    def settings(self, file: TensorFile, prefix: str) -> Settings:
+        """What flags and metadata say of the tensors behind a prefix."""
+        return read_settings(self.options, Metadata(file.path, prefix, file.metadata))
+
+    def _one(self, name: str, other: str, settings: Settings, part: Part) -> TensorDifference:
+        left, right, role = self.left.info(name), self.right.info(other), known_role(name)
         axes = axes_of(role, left.shape, settings)
         found = TensorDifference(left, right, role, axes)
         if left.shape != right.shape:
             return found
         picks = self._picks(left, axes, role, part)
-        pair = [_picked(file.read(name), picks) for file in (self.left, self.right)]
-        return _compared(found, pair, picks, self)
+        pair = _picked(self.left.read(name), picks), _picked(self.right.read(other), picks)
+        return _compared(found, pair, picks, self, role == WEIGHTS and self._has_sinks(name, other))
+
+    def _has_sinks(self, *names: str) -> bool:
+        """Whether a file tells of sinks beside one of these, or in what it stands in."""
+        for file, name in zip((self.left, self.right), names, strict=True):
+            above = set(with_parents(split_name(name)[0]))
+            sinks = (one for one in file.names if known_role(one) in (SINKS, SINK_WEIGHTS))
+            if any(split_name(one)[0] in above for one in sinks):
+                return True
+        return False
 
     def _picks(self, info: TensorInfo, axes: Axes, role: str | None, part: Part) -> list[_Pick]:
         """What is looked at on each axis.
@@ -74,29 +109,44 @@ class NamedTensors:
         Raises:
             InputError: where a selection names what a tensor does not hold.
         """
-        wanted = {"batch": self.options.batch, "head": self.options.heads, "query": self.options.queries}
-        if role in ("k", "v"):
-            wanted["head"] = None  # these are key/value heads
         picks = []
         for axis, size in zip(axes, info.shape, strict=True):
             numbers = part.numbers(axis, size)
-            chosen = wanted.get(axis or "")
+            chosen = selected(self.options, axis, role)
+            if chosen is None:
+                picks.append(_Pick(range(size), numbers, True))
+                continue
             place_of = {number: place for place, number in enumerate(numbers)}
-            lacking = [number for number in chosen or () if number not in place_of]
+            lacking = [number for number in chosen if number not in place_of]
             if lacking:
                 found = f"{describe(info)}: no {axis} {lacking[0]}"
-                raise in_file(self.left.path, found, f"expected one of {few(map(str, numbers))}")
-            places = range(size) if chosen is None else [place_of[number] for number in chosen]
-            picks.append(_Pick(tuple(places), tuple(numbers[place] for place in places), chosen is None))
+                raise in_file(self.left.path, found, f"expected one of {_said(numbers)}")
+            picks.append(_Pick([place_of[number] for number in chosen], chosen, False))
         return picks
+
+
+def selected(options: ReadOptions, axis: str | None, role: str | None) -> tuple[int, ...] | None:
+    """The numbers that are asked for on an axis; None is all. The heads of k and v are key/value heads."""
+    if axis == "batch":
+        return options.batch
+    if axis == "head":
+        return None if role in KEY_VALUES else options.heads
+    return options.queries if axis == "query" else None
+
+
+def _said(numbers: Sequence[int]) -> str:
+    """``0-7``, or what there is of other numbers."""
+    if isinstance(numbers, range):
+        return f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else "0"
+    return few(map(str, numbers))
 
 
 @dataclass(frozen=True)
 class _Pick:
     """The entries of an axis that are looked at: their places in the tensor, and their numbers in the whole call."""
 
-    places: tuple[int, ...]
-    numbers: tuple[int, ...]
+    places: Sequence[int]
+    numbers: Sequence[int]
     is_whole: bool
 
 
@@ -108,7 +158,7 @@ def _picked(x: Tensor, picks: Sequence[_Pick]) -> Tensor:
 
 
 def _compared(
-    found: TensorDifference, pair: Sequence[Tensor], picks: Sequence[_Pick], how: NamedTensors
+    found: TensorDifference, pair: Sequence[Tensor], picks: Sequence[_Pick], how: NamedTensors, has_sink: bool
 ) -> TensorDifference:
     """The two tensors as heads, as far as their axes are known."""
     left, right = (_real(x) for x in pair)
@@ -123,7 +173,7 @@ def _compared(
     sources = [Stored(_four_axes(x, order)) for x in (left, right)]
     quantity = found.role if found.role in KEPT and found.role is not None else "values"
     size = how.size if found.role in KEPT else None
-    compared = compare_heads(sources[0], sources[1], quantity, tolerance, numbers, size)
+    compared = compare_heads(sources[0], sources[1], quantity, tolerance, numbers, size, has_sink=has_sink)
     found = replace(found, measured=compared.total, compared=compared if found.role in KEPT else None)
     return _placed(found, compared, picks)
 
@@ -161,8 +211,9 @@ def _four_axes(x: Tensor, order: tuple[int | None, int | None, int, int]) -> Ten
 
 
 def _numbers(order: tuple[int | None, int | None, int, int], picks: Sequence[_Pick]) -> Numbers:
-    batch, head = ((0,) if axis is None else picks[axis].numbers for axis in order[:2])
-    return Numbers(batch, head, torch.tensor(picks[order[2]].numbers))
+    batch, head = (range(1) if axis is None else picks[axis].numbers for axis in order[:2])
+    rows = picks[order[2]].numbers
+    return Numbers(batch, head, torch.arange(len(rows)) if isinstance(rows, range) else torch.tensor(rows))
 
 
 def _placed(found: TensorDifference, compared: Compared, picks: Sequence[_Pick]) -> TensorDifference:
@@ -181,19 +232,33 @@ def _placed(found: TensorDifference, compared: Compared, picks: Sequence[_Pick])
 def _as_rows(
     found: TensorDifference, left: Tensor, right: Tensor, tolerance: Tolerance, picks: Sequence[_Pick]
 ) -> TensorDifference:
-    """A tensor of any rank as one table: its last axis is the columns."""
-    shape = tuple(left.shape) or (1,)
-    one, other = (Stored(x.reshape(1, 1, -1, shape[-1])) for x in (left, right))
-    compared = compare_heads(one, other, "values", tolerance, Numbers.plain(1, 1, one.shape[2]))
-    worst = compared.total.worst
-    found = replace(found, measured=replace(compared.total, first_row=None))
+    """A tensor of any rank as one run of values, of which a piece at a time is converted."""
+    shape, one, other = tuple(left.shape), left.reshape(-1), right.reshape(-1)
+    cpu = torch.device("cpu")
+    tally = Tally(1, 1, tolerance, coarser(one.dtype, other.dtype), cpu)
+    for first in range(0, len(one), COMPARED_AT_ONCE):
+        piece = slice(first, first + COMPARED_AT_ONCE)
+        tally.add(slice(0, 1), first, *as_numbers(one[None, piece, None], other[None, piece, None], cpu, torch.float64))
+    measured = replace(tally.result()[1], first_row=None)
+    worst = measured.worst
     if worst is None:
-        return found
-    places = torch.unravel_index(torch.tensor(worst.row * shape[-1] + worst.column), shape)
-    at = [int(place) for place in places][: len(picks)]  # complex numbers have an axis more
+        return replace(found, measured=measured)
+    if is_whole(one.dtype) and is_whole(other.dtype):
+        worst = replace(worst, left=int(one[worst.row].item()), right=int(other[worst.row].item()))
+    found = replace(found, measured=replace(measured, worst=worst))
+    at = _places(worst.row, shape)[: len(picks)]  # complex numbers have an axis more
     named = zip(found.axes, at, picks, strict=False)
     return replace(
         found,
         worst_index=tuple(pick.places[place] for place, pick in zip(at, picks, strict=False)),
         worst_place=tuple((name, pick.numbers[place]) for name, place, pick in named if name is not None),
     )
+
+
+def _places(place: int, shape: Sequence[int]) -> list[int]:
+    """One number an axis, of a place among all values in order."""
+    found = []
+    for size in reversed(shape):
+        place, at = divmod(place, size)
+        found.append(at)
+    return found[::-1]

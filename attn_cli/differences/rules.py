@@ -105,7 +105,7 @@ def _apart(measured: Measured, tolerance: Tolerance, where: str = "") -> str:
     assert worst is not None  # what differs has a worst value
     left, right = apart_texts(worst.left, worst.right)
     gap = abs(worst.left - worst.right)
-    far = f", {gap:.3g} apart" if math.isfinite(gap) else ""
+    far = f", {gap if isinstance(gap, int) else format(gap, '.3g')} apart" if math.isfinite(gap) else ""
     return f"{said} (of {measured.values}); worst{where}: left {left}, right {right}{far}"
 
 
@@ -115,7 +115,12 @@ def tolerance_text(tolerance: Tolerance) -> str:
 
 
 def apart_texts(left: float, right: float) -> tuple[str, str]:
-    """Two different numbers with as many digits as it takes to see that they differ, six at least."""
+    """Two different numbers with as many digits as it takes to see that they differ, six at least.
+
+    Whole numbers are written out.
+    """
+    if isinstance(left, int) and isinstance(right, int):
+        return str(left), str(right)
     for digits in range(6, 18):
         texts = _number(left, digits), _number(right, digits)
         if texts[0] != texts[1]:
@@ -134,6 +139,8 @@ def _hint(measured: Measured, tolerance: Tolerance) -> str | None:
         return NOT_FINITE_HINT
     if tolerance.dtype == "bool" or "int" in tolerance.dtype:
         return WHOLE_HINT
+    if not math.isfinite(measured.needed_atol):
+        return None
     return f"--atol {rounded_up(measured.needed_atol)} lets every value pass, where such a difference is expected."
 
 

@@ -10,16 +10,17 @@ from attn_cli.differences.axes import known_role, saved_parts
 from attn_cli.differences.calls import CallComparison, Matched, match_calls
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.named import NamedTensors
+from attn_cli.differences.pairing import Pairing, is_meant, pair_tensors, shared_notes
 from attn_cli.differences.rules import call_findings, lonely_calls_finding, lonely_finding, tensor_finding
 from attn_cli.differences.sides import Side
 from attn_cli.differences.types import CallDifference, DiffResult, SideRecord, TensorDifference
 from attn_cli.errors import InputError
 from attn_cli.inputs.loading import CallPlan
-from attn_cli.inputs.names import is_behind, layer_of, split_name
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.plans import plan_calls
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.source import open_tensors
+from attn_cli.inputs.text import few
 from attn_cli.inputs.types import CallRecord, TensorInfo
 from attn_cli.inspection.types import Finding
 
@@ -70,12 +71,19 @@ class _Diff:
     progress: Progress | None
 
     def result(self) -> DiffResult:
-        options, notes = self.options, list(self._saved_notes())
+        options, notes = self.options, [*self._saved_notes(), *self._text_notes()]
         matched = self._matched(notes)
         parts = len(matched.pairs) + (not options.is_one_input)
-        tensors = () if options.is_one_input else self._tensors(matched, self._part(0, parts))
+        tensors: tuple[TensorDifference, ...] = ()
+        pairing = Pairing((), (), ())
+        if not options.is_one_input:
+            files = self.left[0], self.right[0]
+            named = NamedTensors(*files, options.left.read, options.atol, options.rtol, options.size)
+            pairing = pair_tensors(named, matched)
+            tensors = named.compare(pairing.pairs, self._part(0, parts))
+            notes += shared_notes(tensors)
         calls = self._calls(matched, parts)
-        only_left, only_right = self._lonely(matched)
+        only_left, only_right = pairing.only_left, pairing.only_right
         lonely = [tuple(plan.prefix for plan in plans) for plans in (matched.only_left, matched.only_right)]
         findings = [*self._lonely_findings(only_left, only_right, *lonely), *_findings(tensors, calls)]
         return DiffResult(
@@ -112,17 +120,12 @@ class _Diff:
             meant = (read.q, read.k, read.v, read.weights_file)
             if self.options.is_one_input or any(flag is not None for flag in meant):
                 raise
+            is_chosen = read.prefix is not None or read.layer is not None
+            if is_chosen and not any(is_meant(name, read) for name in files[0].names):
+                raise
             if any(known_role(name) in ("q", "k", "v", "queries", "keys", "values") for name in files[0].names):
                 notes.append(f"no attention is run: {error.message}")
             return ()
-
-    def _tensors(self, matched: Matched, progress: Callable[[int, int], None]) -> tuple[TensorDifference, ...]:
-        options = self.options
-        files = self.left[0], self.right[0]
-        named = NamedTensors(*files, options.left.read, options.atol, options.rtol, options.size)
-        there = set(self.right[0].names)
-        names = [name for name in self._names(self.left[0], matched, 0) if name in there]
-        return named.compare(names, progress)
 
     def _calls(self, matched: Matched, parts: int) -> tuple[CallDifference, ...]:
         options = self.options
@@ -131,24 +134,6 @@ class _Diff:
         return tuple(
             comparison.compare(pair, self._part(first + number, parts)) for number, pair in enumerate(matched.pairs)
         )
-
-    def _lonely(self, matched: Matched) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-        """The tensors of each file that the other does not have."""
-        if self.options.is_one_input:
-            return (), ()
-        found = []
-        for side, (file, other) in enumerate(((self.left[0], self.right[0]), (self.right[0], self.left[0]))):
-            there = set(other.names)
-            found.append(tuple(file.info(name) for name in self._names(file, matched, side) if name not in there))
-        return found[0], found[1]
-
-    def _names(self, file: TensorFile, matched: Matched, side: int) -> list[str]:
-        """The tensors that are meant: all, or with ``--prefix`` or ``--layer`` theirs and what their calls use."""
-        read = self.options.left.read
-        if read.prefix is None and read.layer is None:
-            return list(file.names)
-        used = {name for pair in matched.pairs for name in pair[side].call.names}
-        return [name for name in file.names if name in used or _is_meant(name, read)]
 
     def _lonely_findings(
         self,
@@ -176,6 +161,16 @@ class _Diff:
                 if getattr(left[prefix], axis) != getattr(right[prefix], axis):
                     yield f"the files hold other numbers of {axis}; places are those of the left file"
 
+    def _text_notes(self) -> Iterator[str]:
+        """Said where text stands in one file alone: text is not compared."""
+        if self.options.is_one_input:
+            return
+        left, right = (files[0].metadata for files in (self.left, self.right))
+        for side, own, other in (("left", left, right), ("right", right, left)):
+            names = [name for name in own if name not in other]
+            if names:
+                yield f"text is not compared; in the {side} file alone: {few(names)}"
+
     def _part(self, number: int, parts: int) -> Callable[[int, int], None]:
         """Progress of one part out of several, told as progress of all."""
 
@@ -184,13 +179,6 @@ class _Diff:
                 self.progress(number + done / max(1, total), parts)
 
         return tell
-
-
-def _is_meant(name: str, read: ReadOptions) -> bool:
-    prefix = split_name(name)[0]
-    if read.prefix is not None and not is_behind(prefix, read.prefix):
-        return False
-    return read.layer is None or layer_of(prefix) == read.layer
 
 
 def _findings(

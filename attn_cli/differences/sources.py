@@ -35,8 +35,8 @@ class Source(Protocol):
     def device(self) -> torch.device:
         """Where they are."""
 
-    def block(self, item: int, heads: slice, rows: slice) -> Tensor:
-        """The rows of some heads of one batch item, ``(h, r, C)``."""
+    def block(self, items: slice, heads: slice, rows: slice) -> Tensor:
+        """The rows of some heads of some batch items, item by item: ``(b·h, r, C)``."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Stored:
         """Where they are."""
         return self.x.device
 
-    def block(self, item: int, heads: slice, rows: slice) -> Tensor:
-        """A view of them."""
-        return self.x[item, heads, rows]
+    def block(self, items: slice, heads: slice, rows: slice) -> Tensor:
+        """A view of them, where strides allow it."""
+        return self.x[items, heads, rows].flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class Computed:
         """Where Q and K are."""
         return self.inputs.q.device
 
-    def block(self, item: int, heads: slice, rows: slice) -> Tensor:
+    def block(self, items: slice, heads: slice, rows: slice) -> Tensor:
         """The weights of these rows, by the textbook."""
-        part = Selection((item,), tuple(range(heads.start, heads.stop)), tuple(range(rows.start, rows.stop)))
-        return textbook.attend(select(self._wide, part)).weights[0]  # (h, r, Sk)
+        part = Selection(*(tuple(range(one.start, one.stop)) for one in (items, heads, rows)))
+        return textbook.attend(select(self._wide, part)).weights.flatten(0, 1)  # (b·h, r, Sk)
 
     @cached_property
     def _wide(self) -> AttentionInputs:
@@ -116,21 +116,44 @@ class Computed:
         return replace(self.inputs, v=self.inputs.v[..., :1]).to(self.device, self.value_dtype)
 
 
-def as_numbers(left: Tensor, right: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def as_numbers(
+    left: Tensor, right: Tensor, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Two blocks as floating numbers that can be subtracted, on one device.
 
-    Whole numbers beyond 2⁵³ have no float64 of their own; two of them that differ are kept apart.
+    Whole numbers beyond 2⁵³ have no float64 of their own, so that those of 64 bits come with their own |left − right|.
     """
-    left, right = (_computable(x) for x in (left, right))
-    numbers = [x.to(device).to(dtype) for x in (left, right)]
-    if left.dtype == right.dtype == torch.int64:
-        merged = (left != right).to(device) & (numbers[0] == numbers[1])
-        numbers[1] = torch.where(merged, torch.nextafter(numbers[1], numbers[1] + 1e300), numbers[1])
-    return numbers[0], numbers[1]
+    if is_whole(left.dtype) and is_whole(right.dtype) and max(left.dtype.itemsize, right.dtype.itemsize) == 8:
+        (high, low), (other_high, other_low) = (_halves(x.to(device)) for x in (left, right))
+        gap = ((high - other_high) * 2.0**32 + (low - other_low)).abs_()
+        return high * 2.0**32 + low, other_high * 2.0**32 + other_low, gap
+    one, other = (_floating(x.to(device), dtype) for x in (left, right))
+    return one, other, None
+
+
+def _floating(x: Tensor, dtype: torch.dtype) -> Tensor:
+    if x.dtype != torch.uint64:
+        return _computable(x).to(dtype)
+    high, low = _halves(x)
+    return (high * 2.0**32 + low).to(dtype)
+
+
+def is_whole(dtype: torch.dtype) -> bool:
+    """Whether a dtype has whole numbers or booleans."""
+    return not dtype.is_floating_point and not dtype.is_complex
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper and the lower 32 bits of whole numbers, each exact in float64: ``x = upper·2³² + lower``."""
+    bits = _computable(x).to(torch.int64)
+    upper = bits >> 32
+    if x.dtype == torch.uint64:
+        upper = upper & 0xFFFFFFFF
+    return upper.double(), (bits & 0xFFFFFFFF).double()
 
 
 def _computable(x: Tensor) -> Tensor:
-    """The same values in a dtype that PyTorch computes with."""
+    """The same values in a dtype that PyTorch computes with; the bits of 64-bit numbers without a sign."""
     if x.dtype in WIDE_WHOLE_NUMBERS:
         return x.view(torch.int64) if x.dtype == torch.uint64 else x.to(torch.int64)
     return x

@@ -33,7 +33,7 @@ class Worst:
 
     Attributes:
         row, column: where, in numbers of what was compared.
-        left, right: both values.
+        left, right: both values; whole numbers of whole-number dtypes, so that no digit is lost.
     """
 
     row: int
@@ -61,6 +61,7 @@ class Measured:
         unlike: values that are finite on neither side and differ, such as a NaN and an infinity.
         worst: None where both are equal, value for value.
         first_row: the first row with a value that differs beyond the tolerance or in what is finite, or None.
+        nonfinite_both: values that are not finite on either side and the same, which counts as equal.
     """
 
     max_abs_error: float
@@ -74,6 +75,7 @@ class Measured:
     unlike: int
     worst: Worst | None
     first_row: int | None
+    nonfinite_both: int = 0
 
     @property
     def differing(self) -> int:
@@ -156,10 +158,11 @@ class Compared:
     @property
     def worst_head(self) -> HeadDifference:
         """The head that differs most: by what is finite, then by what is beyond the tolerance, then by size."""
-        return max(self.heads, key=lambda head: _badness(head.measured))
+        return max(self.heads, key=lambda head: badness(head.measured))
 
 
-def _badness(measured: Measured) -> tuple[int, bool, float]:
+def badness(measured: Measured) -> tuple[int, bool, float]:
+    """What is larger differs more: by what is finite, then by what is beyond the tolerance, then by size."""
     odd = measured.finite_in_one + measured.unlike
     error = -1.0 if measured.max_abs_error != measured.max_abs_error else measured.max_abs_error
     worst = measured.worst

@@ -97,6 +97,7 @@ def _numbers(measured: Measured) -> Entry:
         "beyond": measured.beyond,
         "finite_in_one": measured.finite_in_one,
         "unlike": measured.unlike,
+        "nonfinite_both": measured.nonfinite_both,
         "first_row": measured.first_row,
     }
 
@@ -113,6 +114,7 @@ def _tensor(tensor: TensorDifference) -> Entry:
     heads = None if compared is None else [_head(compared, head) for head in compared.heads]
     return {
         "name": tensor.name,
+        "right_name": tensor.right.name,
         "role": tensor.role,
         "axes": list(tensor.axes),
         "left": {"shape": list(tensor.left.shape), "dtype": tensor.left.dtype},

@@ -44,7 +44,10 @@ def _data() -> Schema:
         left=ref("side"),
         right=ref("side"),
         tolerance=said(or_null(ref("tolerance")), "Of the first call, else of the first tensor; each has its own."),
-        tensors=said(list_of(ref("tensor")), "Those that both files have, by name; empty where one file is compared."),
+        tensors=said(
+            list_of(ref("tensor")),
+            "Those that both files have, by name or in matched calls by role; empty where one file is compared.",
+        ),
         only_left=said(list_of(ref("info")), "Tensors of the left file alone."),
         only_right=said(list_of(ref("info")), "Tensors of the right file alone."),
         calls=said(list_of(ref("call")), "Attention calls that both sides have, run on both."),
@@ -76,6 +79,9 @@ def _numbers() -> dict[str, Schema]:
         "beyond": said(COUNT_OR_NULL, "Finite values beyond the tolerance."),
         "finite_in_one": said(COUNT_OR_NULL, "Values that are finite on one side only."),
         "unlike": said(COUNT_OR_NULL, "Values that are finite on neither side and differ."),
+        "nonfinite_both": said(
+            COUNT_OR_NULL, "Values that are finite on neither side and the same; they count as equal."
+        ),
         "first_row": said(COUNT_OR_NULL, "The first row with a value that does not pass."),
     }
 
@@ -104,6 +110,7 @@ def _tensor() -> Schema:
     kind = object_of(shape=SHAPE, dtype=TEXT)
     return object_of(
         name=TEXT,
+        right_name=said(TEXT, "Another than name where matched calls take two tensors for the same."),
         role=said(TEXT_OR_NULL, "What its name says it is."),
         axes=list_of(TEXT_OR_NULL),
         left=kind,

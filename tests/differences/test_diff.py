@@ -1,5 +1,6 @@
 """Two files, or one file under two settings: what is compared with what, and where differences are said to be."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from attn_cli.attention.types import dtype_name
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.runner import DiffOptions, diff
 from attn_cli.differences.sides import Side
-from attn_cli.errors import BackendError, InputError
+from attn_cli.errors import BackendError, InputError, UsageError
 from attn_cli.inputs.options import ReadOptions
 from tests.cli.process import MINILM
 from tests.inputs.files import heads, write
@@ -222,6 +223,176 @@ def test_calls_are_matched_by_prefix_then_by_layer(tmp_path):
     assert not result.within
 
 
+def two_layers(*names, folder="layers", leaves=("q", "k", "v")):
+    tensors = {}
+    for number, name in enumerate(names):
+        own = heads(dtype=torch.float32, seed=number)
+        tensors |= {f"{folder}.{name}.{leaf}": own[role] for leaf, role in zip(leaves, "qkv", strict=True)}
+    return tensors
+
+
+@pytest.mark.parametrize("chosen", [{"layer": 99}, {"prefix": "nope"}])
+def test_a_selection_that_nothing_is_behind_is_refused(tmp_path, chosen):
+    path = write(tmp_path / "a.safetensors", two_layers(0, 1))
+    with pytest.raises(InputError, match=r"no call in --layer 99|nothing under --prefix nope"):
+        files(path, path, **chosen)
+    other = write(tmp_path / "b.safetensors", two_layers(99, folder="nope"))
+    with pytest.raises(InputError, match=r"a\.safetensors: no"):
+        files(other, path, **chosen)
+
+
+def test_a_layer_of_tensors_that_are_no_call_can_be_selected(tmp_path):
+    tensors = {f"layers.{n}.output": torch.full((1, 1, 2, 2), float(n)) for n in (0, 1)}
+    left = write(tmp_path / "a.safetensors", tensors)
+    right = write(tmp_path / "b.safetensors", {**tensors, "layers.0.output": torch.zeros(1, 1, 2, 2) + 5})
+    assert files(left, right, layer=1).within
+    assert not files(left, right, layer=0).within
+
+
+@pytest.mark.parametrize(("left", "right"), [({}, {}), ({"x": torch.ones(2)}, {"y": torch.ones(2)})])
+def test_files_with_nothing_in_common_are_refused(tmp_path, left, right):
+    paths = [write(tmp_path / f"{name}.safetensors", x) for name, x in (("a", left), ("b", right))]
+    with pytest.raises(InputError, match="nothing in common to compare"):
+        files(*paths)
+
+
+@pytest.mark.parametrize(("chosen", "lacks"), [("heads", "query heads"), ("batch", "batch axis"), ("queries", "query")])
+def test_a_selection_of_an_axis_that_no_tensor_has_is_refused(tmp_path, chosen, lacks):
+    path = write(tmp_path / "a.safetensors", {"x1": torch.ones(3, 3)})
+    with pytest.raises(InputError, match=lacks):
+        files(path, path, **{chosen: (0,)})
+    both = write(tmp_path / "b.safetensors", {"x1": torch.ones(3), "output": torch.ones(1, 1, 1, 2)})
+    assert files(both, both, **{chosen: (0,)}).within
+
+
+def test_other_layers_are_not_taken_for_each_other(tmp_path):
+    left = write(tmp_path / "a.safetensors", two_layers(0, 1))
+    right = write(tmp_path / "b.safetensors", two_layers(2, 1))
+    result = files(left, right)
+    assert [(call.left.prefix, call.right.prefix) for call in result.calls] == [("layers.1", "layers.1")]
+    assert (result.calls_only_left, result.calls_only_right) == (("layers.0",), ("layers.2",))
+    assert not result.within
+
+
+def test_the_only_calls_of_two_files_are_compared_whatever_their_layers(tmp_path):
+    left = write(tmp_path / "a.safetensors", two_layers(0))
+    right = write(tmp_path / "b.safetensors", two_layers(7))
+    assert files(left, right).within
+
+
+def test_calls_without_layers_that_are_left_over_belong_together(tmp_path):
+    same = {f"first.{name}": x for name, x in heads().items()}
+    left = write(tmp_path / "a.safetensors", same | {f"one.{name}": x for name, x in heads(seed=1).items()})
+    right = write(tmp_path / "b.safetensors", same | {f"two.{name}": x for name, x in heads(seed=1).items()})
+    result = files(left, right)
+    assert [call.right.prefix for call in result.calls] == ["first", "two"]
+    assert result.within
+
+
+def test_tensors_of_matched_calls_are_compared_under_other_names(tmp_path):
+    left, right = two_layers(0, 1), two_layers(0, 1, folder="h", leaves=("query", "key", "value"))
+    left["layers.1.mask"] = right["h.1.attn_mask"] = torch.ones(1, 1, 5, 7, dtype=torch.bool)
+    left["layers.1.attn_output"], right["h.1.output"] = torch.ones(2, 4, 5, 8), torch.ones(2, 4, 5, 8)
+    one, other = write(tmp_path / "a.safetensors", left), write(tmp_path / "b.safetensors", right)
+    result = files(one, other)
+    assert result.within
+    pairs = {(tensor.name, tensor.right.name) for tensor in result.tensors}
+    assert pairs == {
+        (f"layers.{n}.{name}", f"h.{n}.{own}")
+        for n in (0, 1)
+        for name, own in zip("qkv", ("query", "key", "value"), strict=True)
+    } | {("layers.1.mask", "h.1.attn_mask"), ("layers.1.attn_output", "h.1.output")}
+    assert files(one, other, layer=1).within
+    right["h.1.value"] = right["h.1.value"].clone()
+    right["h.1.value"][1, 2, 3, 4] += 1
+    result = files(one, write(tmp_path / "c.safetensors", right))
+    assert [tensor.right.name for tensor in result.tensors if not tensor.within] == ["h.1.value"]
+    right["h.1.sinks"] = torch.ones(4)
+    result = files(one, write(tmp_path / "d.safetensors", right))
+    assert [info.name for info in result.only_right] == ["h.1.sinks"]
+
+
+def test_other_forms_of_the_same_call_are_compared_as_calls_alone(tmp_path):
+    tensors = two_layers(0)
+    other = {name.replace("layers", "h"): x.transpose(1, 2).contiguous() for name, x in tensors.items()}
+    left = write(tmp_path / "a.safetensors", tensors)
+    result = files(left, write(tmp_path / "b.safetensors", other, {"layout": "bshd"}))
+    assert result.within
+    assert (result.tensors, result.only_left, result.only_right) == ((), (), ())
+    assert len(result.calls) == 1
+
+
+def test_what_is_not_finite_on_both_sides_is_noted(tmp_path):
+    x = torch.ones(1, 1, 2, 3)
+    x[0, 0, 0, 1], x[0, 0, 1, 2] = torch.nan, -torch.inf
+    path = write(tmp_path / "a.safetensors", {"output": x, "additive_mask": x, "y": torch.ones(2)})
+    result = files(path, path)
+    assert result.within
+    assert [tensor.measured.nonfinite_both for tensor in result.tensors] == [2, 2, 0]
+    note = "2 values are NaN or infinite on both sides alike, which counts as equal: output"
+    assert result.notes == (note,)
+
+
+def test_an_output_of_nan_on_both_sides_is_noted(tmp_path):
+    tensors = heads(dtype=torch.float32)
+    tensors["v"][1, 2, 3, 4] = torch.nan
+    path = write(tmp_path / "a.safetensors", tensors)
+    call = settings_of(path, {"backend": "math"}, {"backend": "textbook"}).calls[0]
+    assert call.within
+    assert call.output.heads[6].measured.nonfinite_both == 5
+    assert call.notes == ("5 output values are NaN or infinite on both sides alike, which counts as equal",)
+
+
+def test_text_in_one_file_alone_is_noted(tmp_path):
+    left, right = (write(tmp_path / f"{n}.safetensors", {"x": torch.ones(2)}, n and {"s": "a"}) for n in (None, "b"))
+    assert files(left, right).notes == ("text is not compared; in the right file alone: s",)
+
+
+def test_saved_weights_of_a_call_with_sinks_tell_of_them(tmp_path):
+    weights = torch.softmax(torch.randn(1, 2, 3, 4), -1)
+    tensors = {"weights": weights, "sink_weights": torch.full((1, 2, 3), 0.5)}
+    pairs = []
+    for factor in (0.5, 0.25):
+        pairs.append(write(tmp_path / f"{factor}.safetensors", {**tensors, "weights": weights * factor}))
+    heads_of = files(*pairs).tensors[-1].compared.heads
+    assert all(head.divergence.mean > 0.01 for head in heads_of)
+    pairs = []
+    for factor in (0.5, 0.25):
+        pairs.append(write(tmp_path / f"{factor}.safetensors", {"weights": weights * factor}))
+    assert all(head.divergence.mean < 1e-12 for head in files(*pairs).tensors[0].compared.heads)
+
+
+def test_memory_of_a_long_axis_is_that_of_its_values(tmp_path):
+    x = torch.zeros(2_000_000)
+    left = write(tmp_path / "a.safetensors", {"flat": x, "wide": x.view(2, -1)})
+    x[1_999_999] = 1
+    right = write(tmp_path / "b.safetensors", {"flat": x, "wide": x.view(2, -1)})
+    files(left, left)  # what is imported and kept is not counted
+    tracemalloc.start()
+    try:
+        result = files(left, right)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [tensor.worst_index for tensor in result.tensors] == [(1_999_999,), (1, 999_999)]
+    assert peak < 2_000_000  # Python's own objects: not one a value
+
+
+def test_key_value_heads_are_not_selected_by_query_heads(tmp_path):
+    tensors = heads(heads=8, kv_heads=2, dtype=torch.float32)
+    changed = {**tensors, "k": tensors["k"].clone()}
+    changed["k"][0, 1, 2, 3] += 1
+    left, right = (write(tmp_path / f"{n}.safetensors", x) for n, x in enumerate((tensors, changed)))
+    result = files(left, right, heads=(7,))
+    k = next(tensor for tensor in result.tensors if tensor.name == "k")
+    assert dict(k.worst_place) == {"batch": 0, "head": 1, "key": 2, "feature": 3}
+    assert [head.head for head in result.calls[0].weights.heads] == [7, 7]
+    assert not result.calls[0].within
+    result = files(left, right, heads=(0,))
+    assert result.calls[0].within  # the other group
+    assert not result.within
+
+
 def test_calls_of_other_shapes_cannot_be_compared(tmp_path):
     left = write(tmp_path / "a.safetensors", heads(queries=5))
     right = write(tmp_path / "b.safetensors", heads(queries=6))
@@ -314,6 +485,23 @@ def test_a_file_that_records_nothing_is_refused():
 def test_a_backend_that_cannot_is_an_error():
     with pytest.raises(BackendError, match="softcap"):
         settings_of(MINILM, {"backend": "textbook"}, {"backend": "math"}, softcap=5.0)
+
+
+def test_errors_name_the_options_that_were_given():
+    math = {"backend": "math", "backend_flag": "--against"}
+    with pytest.raises(BackendError, match=r"^--against math cannot run") as caught:
+        settings_of(MINILM, {"backend": "textbook"}, math, softcap=5.0)
+    assert caught.value.hint.startswith("--against auto")
+    with pytest.raises(UsageError, match=r"^--against-device foo: no such device"):
+        settings_of(MINILM, {}, {"device": "foo", "device_flag": "--against-device"})
+    with pytest.raises(UsageError, match=r"^--device foo: no such device"):
+        settings_of(MINILM, {"device": "foo"}, {"device": "cpu", "device_flag": "--against-device"})
+
+
+def test_a_recording_that_does_not_fit_is_named(tmp_path):
+    path = write(tmp_path / "a.safetensors", heads() | {"output": torch.ones(2, 4, 5, 9)})
+    with pytest.raises(InputError, match=r"output is \(2, 4, 5, 9\) float32"):
+        settings_of(path, right={"backend": "recorded"})
 
 
 def test_tolerances_that_were_asked_for_decide(tmp_path):

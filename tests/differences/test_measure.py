@@ -1,6 +1,7 @@
 """What is measured on two tensors, compared with NumPy, SciPy's definitions written out, and torch.testing."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attn_cli.attention.masks import MaskRule
+from attn_cli.attention.types import AttentionInputs, CallIndex, Rules
 from attn_cli.differences import heads as heads_module
 from attn_cli.differences.divergence import row_divergence
 from attn_cli.differences.heads import Numbers, compare_heads
 from attn_cli.differences.maps import MapSize
-from attn_cli.differences.sources import Stored
+from attn_cli.differences.sources import Computed, Stored
 from attn_cli.differences.tolerance import TOLERANCES, coarser, spacing, tolerance_of
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -98,14 +101,16 @@ def check_against_numpy(measured, left, right, tolerance):
     assert measured.beyond == beyond.sum()
     assert measured.finite_in_one == (np.isfinite(left) ^ np.isfinite(right)).sum()
     assert measured.unlike == (~same & ~np.isfinite(left) & ~np.isfinite(right)).sum()
+    assert measured.nonfinite_both == (same & ~np.isfinite(left)).sum()
     assert measured.within == (measured.differing == 0)
     if both.any():
         assert measured.max_abs_error == gap[both].max()
         size = np.maximum(np.abs(left), np.abs(right))[both]
         eps = torch.finfo(getattr(torch, tolerance.dtype)).eps
-        with np.errstate(all="ignore"):
-            ulp = eps * 2.0 ** np.floor(np.log2(np.maximum(size, 1e-30)))
-        assert measured.max_ulps == pytest.approx((gap[both] / ulp).max(), rel=1e-6, abs=1e-6) or (size < 1e-4).any()
+        normal = torch.finfo(getattr(torch, tolerance.dtype)).smallest_normal
+        ulp = eps * 2.0 ** np.floor(np.log2(np.maximum(size, normal)))
+        assert measured.max_ulps == pytest.approx((gap[both] / ulp).max(), rel=1e-12)
+        check_cosine(measured, left[both], right[both], same.all())
         nonzero = both & (right != 0)
         if nonzero.any():
             assert measured.max_rel_error == pytest.approx((gap[nonzero] / np.abs(right[nonzero])).max(), rel=1e-12)
@@ -114,6 +119,16 @@ def check_against_numpy(measured, left, right, tolerance):
     rows = (beyond | (~same & ~both)).any(axis=1)
     assert measured.first_row == (int(rows.argmax()) if rows.any() else None)
     check_worst(measured, left, right, both, beyond, same, gap)
+
+
+def check_cosine(measured, left, right, is_same):
+    length = np.linalg.norm(left) * np.linalg.norm(right)
+    if is_same:
+        assert measured.cosine == 1
+    elif length == 0:
+        assert math.isnan(measured.cosine)
+    else:
+        assert measured.cosine == pytest.approx(left @ right / length, abs=1e-12)
 
 
 def check_worst(measured, left, right, both, beyond, same, gap):
@@ -186,6 +201,59 @@ def test_whole_numbers_beyond_what_a_float64_holds_are_told_apart():
     assert not compared(x.to(torch.uint64), (x - torch.tensor([[[[1, 0]]]])).to(torch.uint64)).within
 
 
+@pytest.mark.parametrize(
+    ("dtype", "left", "right"),
+    [
+        (torch.int64, 2**62 + 1, 2**62),
+        (torch.int64, 2**63 - 1, -(2**63)),
+        (torch.int64, -(2**53) - 1, -(2**53)),
+        (torch.uint64, 2**64 - 1, 0),
+        (torch.uint64, 2**64 - 1, 2**64 - 2),
+        (torch.uint64, 2**32, 2**32 - 1),
+        (torch.int32, -(2**31), 2**31 - 1),
+        (torch.uint32, 2**32 - 1, 1),
+    ],
+)
+def test_whole_numbers_lose_no_digit(dtype, left, right):
+    pair = [torch.tensor([[[[5], [x]]]], dtype=dtype) for x in (left, right)]
+    measured = compared(*pair).total
+    assert (measured.worst.left, measured.worst.right) == (left, right)
+    assert isinstance(measured.worst.left, int)
+    assert measured.max_abs_error == float(abs(left - right))
+    assert (measured.beyond, measured.worst.row) == (1, 1)
+
+
+def test_whole_numbers_without_a_sign_against_floats():
+    left = torch.tensor([[[[2**64 - 2**11]]]], dtype=torch.uint64)
+    assert compared(left, torch.full((1, 1, 1, 1), float(2**64 - 2**11), dtype=torch.float64)).within
+
+
+@pytest.mark.parametrize("size", [1e200, 1.5e308, 1e-200, 5e-324])
+def test_the_cosine_of_huge_and_tiny_vectors(size):
+    left = torch.full((1, 2, 3, 4), size, dtype=torch.float64)
+    found = compared(left, -left)
+    assert [one.cosine for one in (found.total, *(head.measured for head in found.heads))] == pytest.approx([-1] * 3)
+    right = left.clone()
+    right[..., ::2] = 0
+    assert compared(left, right).total.cosine == pytest.approx(math.sqrt(0.5))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from([0.0, 1e-300, 1e-130, 1.0, 1e130, 1e250]), min_size=6, max_size=6), st.integers(0, 99))
+def test_the_cosine_of_rows_of_all_sizes_is_that_of_exact_numbers(sizes, seed):
+    generator = np.random.default_rng(seed)
+    left, right = (generator.normal(size=(1, 2, 3, 4)) * np.reshape(sizes, (1, 2, 3, 1)) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads_module, "COMPARED_AT_ONCE", 4)
+        found = compared(torch.from_numpy(left), torch.from_numpy(right))
+    exact = [[Fraction(float(x)) for x in side.flat] for side in (left, right)]
+    dot, one, other = (sum(a * b for a, b in zip(x, y, strict=True)) for x, y in (exact, exact[:1] * 2, exact[1:] * 2))
+    if one and other:
+        assert found.total.cosine == pytest.approx(
+            math.copysign(math.sqrt(dot * dot / (one * other)), 1 if dot > 0 else -1), abs=1e-12
+        )
+
+
 def test_cosine_and_relative_error_by_hand():
     left, right = torch.tensor([[[[3.0, 4.0, 1.0]]]]), torch.tensor([[[[4.0, 3.0, 0.0]]]])
     measured = compared(left, right).total
@@ -229,13 +297,32 @@ def test_the_divergence_of_nearly_equal_rows_keeps_its_digits():
 def test_the_divergence_of_rows_without_weights():
     empty, full = torch.zeros(1, 1, 4), torch.tensor([[[0.25, 0.25, 0.25, 0.25]]])
     assert row_divergence(empty, empty).isnan().all()
-    assert float(row_divergence(empty, full)) == pytest.approx(math.log(2))
+    for share in (1, 0.25, 1e-3):
+        assert float(row_divergence(empty, full * share)) == pytest.approx(math.log(2))
+        assert float(row_divergence(full * share, empty)) == pytest.approx(math.log(2))
     assert row_divergence(full, full * torch.nan).isnan().all()
     assert row_divergence(full, -full).isnan().all()
+    assert float(row_divergence(full / 2, full)) == 0
     # What is missing to 1 is the weight of a sink: half of it moved is as far as half a key's.
-    assert float(row_divergence(full / 2, full)) == pytest.approx(
+    assert float(row_divergence(full / 2, full, has_sink=True)) == pytest.approx(
         divergence_by_entropies(np.array([0.125] * 4 + [0.5]), np.array([0.25] * 4 + [0.0]))
     )
+
+
+def test_rounded_weights_in_a_wider_container_have_no_sink():
+    left = torch.softmax(torch.randn(1, 8, 256, generator=torch.Generator().manual_seed(0)), -1)
+    right = left.bfloat16().float()
+    p, q = ((x.double() / x.double().sum(-1, keepdim=True))[0].numpy() for x in (left, right))
+    wanted = [divergence_by_entropies(*rows) for rows in zip(p, q, strict=True)]
+    assert row_divergence(left, right)[0].tolist() == pytest.approx(wanted, rel=1e-4)
+    assert row_divergence(left, right, has_sink=True).mean() > 10 * np.mean(wanted)
+
+
+def test_sums_that_have_nothing_in_common_give_no_more_than_ln_2():
+    left, right = torch.rand(1, 50, 9) * 1e-6, torch.rand(1, 50, 9) * 1e3
+    found = row_divergence(left, right)
+    assert found.isfinite().all()
+    assert 0 <= float(found.min()) <= float(found.max()) <= math.log(2)
 
 
 def test_mean_largest_and_row_of_the_divergence():
@@ -254,6 +341,8 @@ def test_blocks_change_nothing(seed, at_once, size):
     generator = torch.Generator().manual_seed(seed)
     left = torch.softmax(torch.randn(2, 3, 11, 7, generator=generator), -1)
     right = (left + 1e-3 * torch.randn(left.shape, generator=generator)).clamp(min=0)
+    right[0, 1] = left[0, 1] * (1 + 1e-6 * torch.randn(11, 7, generator=generator))  # beside cells that are far apart
+    right[0, 0, 5, 2], right[0, 2, 0, 0] = 0, 1
     left[1, 2, 4, 3] = torch.nan
     with pytest.MonkeyPatch.context() as patch:
         whole = compared(left, right, "weights", size=MapSize(*size))
@@ -265,7 +354,36 @@ def test_blocks_change_nothing(seed, at_once, size):
         assert one.measured.cosine == pytest.approx(other.measured.cosine, rel=1e-12)
         assert (one.measured.worst.row, one.measured.first_row) == (other.measured.worst.row, other.measured.first_row)
         assert one.measured.max_abs_error == other.measured.max_abs_error
-        assert one.divergence.mean == pytest.approx(other.divergence.mean, rel=1e-6)
+        assert one.divergence.mean == pytest.approx(other.divergence.mean, rel=1e-9)
+        assert one.divergence.largest == pytest.approx(other.divergence.largest, rel=1e-12)
+        assert one.divergence.row == other.divergence.row
+
+
+def test_many_small_heads_are_compared_together(monkeypatch):
+    blocks = []
+    block = Stored.block
+    monkeypatch.setattr(Stored, "block", lambda self, *place: blocks.append(place) or block(self, *place))
+    left = torch.rand(4096, 8, 1, 4)
+    right = left.clone()
+    right[4095, 7, 0, 3] += 1
+    found = compared(left, right)
+    assert len(blocks) < 10
+    assert (found.worst_head.batch, found.worst_head.head) == (4095, 7)
+    assert found.total.worst.column == 3
+
+
+def test_weights_are_computed_head_by_head(monkeypatch):
+    """However few numbers may be held at once, each head has its own weights."""
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(2, heads, rows, 8, generator=generator) for heads, rows in ((4, 5), (2, 7)))
+    call = AttentionInputs(q, k, k, Rules(MaskRule(7, torch.arange(5))), CallIndex.whole(2, 4, 5))
+    weights = torch.softmax(q @ k.repeat_interleave(2, dim=1).mT / math.sqrt(8), -1)
+    for at_once in (1, 7, 20, 40, 75, 10**6):
+        monkeypatch.setattr(heads_module, "VALUES_AT_ONCE", at_once)
+        monkeypatch.setattr(heads_module, "COMPARED_AT_ONCE", max(1, at_once // 2))
+        tolerance = tolerance_of(torch.float32, torch.float32, None, None)
+        found = compare_heads(Computed(call), Stored(weights), "weights", tolerance, Numbers.plain(2, 4, 5))
+        assert found.within
 
 
 def test_the_map_holds_the_largest_difference_of_every_cell():

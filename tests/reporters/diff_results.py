@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -41,15 +42,16 @@ def record(
 
 def compared(
     quantity: str, changes: dict[tuple[int, int, int, int], float], heads: int = 3, columns: int = 6, batch: int = 2,
-    queries: int = 4, tolerance: Tolerance = TOLERANCE,
+    queries: int = 4, tolerance: Tolerance = TOLERANCE, left: dict[tuple[int, int, int, int], float] | None = None,
 ) -> Compared:  # fmt: skip
-    """Heads of equal values, but for some that are changed on the right."""
-    left = torch.full((batch, heads, queries, columns), 1 / columns if quantity == "weights" else 0.5).double()
-    right = left.clone()
-    for place, value in changes.items():
-        right[place] = value
+    """Heads of equal values, but for some that are changed on the right, or on the left too."""
+    ours = torch.full((batch, heads, queries, columns), 1 / columns if quantity == "weights" else 0.5).double()
+    theirs = ours.clone()
+    for x, changed in ((ours, left or {}), (theirs, changes)):
+        for place, value in changed.items():
+            x[place] = value
     numbers = Numbers(tuple(range(batch)), tuple(range(heads)), torch.arange(queries))
-    return compare_heads(Stored(left), Stored(right), quantity, tolerance, numbers, MapSize(16, 32))
+    return compare_heads(Stored(ours), Stored(theirs), quantity, tolerance, numbers, MapSize(16, 32))
 
 
 def result(
@@ -108,6 +110,15 @@ INDEXED = TensorDifference(
     Measured(2.0, 0.5, math.nan, 0.9, 2.0, 6, 1, 0, 0, Worst(1, 2, 4.0, 6.0), None), (1, 2),
 )  # fmt: skip
 
+NAN = compared("output", {(0, 0, 0, 0): math.nan}, left={(0, 0, 0, 0): math.nan})
+MANY = compared("output", {(0, head, row, 0): 0.501 for head in range(39) for row in range(4)}
+                | {(0, 39, 1, 2): 5.5}, heads=40, batch=1)  # fmt: skip
+WRONG_OUTPUT = TensorDifference(
+    TensorInfo("a.output", (2, 3, 4, 6), "float32"), TensorInfo("b.context", (2, 3, 4, 6), "float32"), "output",
+    ("batch", "head", "query", "feature"), TOLERANCE, FAR.total, (0, 1, 2, 3),
+    (("batch", 0), ("head", 1), ("query", 2), ("feature", 3)), FAR,
+)  # fmt: skip
+
 RESULTS = {
     "within": result((call(NEAR),)),
     "equal": result((call(SAME),)),
@@ -123,6 +134,9 @@ RESULTS = {
         is_one_input=False,
         notes=("the files hold other numbers of head; places are those of the left file",),
     ),
+    "prefixes": result((replace(call(SAME, layer=0), right=record("h.0", 0)),), (WRONG_OUTPUT,), is_one_input=False),
+    "nan": result((CallDifference(record(), record(), SDPA, TEXTBOOK, NAN, notes=("a note",)),)),
+    "many": result((call(MANY),)),
     "reason": result(
         (CallDifference(record(), record(), SDPA, TEXTBOOK, reason="the output is (1, 2), of the right (1, 3)"),)
     ),

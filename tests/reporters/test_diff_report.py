@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +14,17 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from rich.cells import cell_len
 
-from attn_cli.differences.rules import rounded_up
+from attn_cli.differences.rules import apart_texts, rounded_up
 from attn_cli.reporters.json_report import diff_document
 from attn_cli.reporters.schema import schema_for
 from attn_cli.reporters.terminal.diff import render_diff
 from attn_cli.reporters.terminal.diff_pictures import map_limits
 from tests.reporters.consoles import plain, printed
-from tests.reporters.diff_results import RESULTS, result, tensor
+from tests.reporters.diff_results import RESULTS, call, compared, result, tensor
 
 VALIDATOR = Draft202012Validator(schema_for("diff"))
-PASSING = ("within", "equal")
+PASSING = ("within", "equal", "nan")
+SEVERAL = RESULTS["layers"].calls
 
 
 def text_of(name: str, width: int = 80) -> str:
@@ -53,6 +56,7 @@ def test_a_document_that_contradicts_itself_does_not_validate(change: dict[str, 
         "js_divergence",
         "worst",
         "first_row",
+        "nonfinite_both",
         "within",
     ],
 )
@@ -82,6 +86,64 @@ def test_a_comparison_that_passes_has_no_picture_and_no_findings() -> None:
     assert "Findings" not in text
     assert text.splitlines()[-1] == "✓ 1 attention call: equal within the tolerance"
     assert "6 heads: output equal, value for value" in text_of("equal")
+
+
+def test_the_head_with_the_worst_value_is_among_those_that_are_shown() -> None:
+    text = text_of("many")
+    table, _, pictures = text.partition("where the output differs")
+    assert re.search(r"^ +39 +✗ +5\.0e\+00", table, re.MULTILINE)
+    assert "32 of 40 heads: those that differ most" in table
+    assert "head 39" in pictures
+
+
+def test_an_output_that_is_compared_by_name_is_shown_as_an_output() -> None:
+    text = text_of("prefixes")
+    assert "of each head the worst output value" in text
+    assert "worst weight" not in text
+    assert "JS" not in text
+    assert "a.output / b.context" in text
+
+
+def test_prefixes_that_are_not_the_same_are_told() -> None:
+    assert "left layers.0 · right h.0" in text_of("prefixes")
+    assert "left layers" not in text_of("layers")
+    calls = tuple(replace(one, right=replace(one.right, prefix=f"h.{one.left.layer}")) for one in SEVERAL)
+    text = printed(lambda console: render_diff(result(calls), console), 140)
+    assert re.search(r"^ +layer 1 .* layers\.1 +h\.1", text, re.MULTILINE)
+
+
+def test_calls_that_cannot_be_compared_say_why_under_their_heading() -> None:
+    text = text_of("reason")
+    assert "cannot be compared: the output is (1, 2), of the right (1, 3)" in text.split("Findings")[0]
+
+
+def test_the_legend_tells_of_what_differs_in_what_is_finite() -> None:
+    assert "! differs in what is finite" in text_of("odd")
+
+
+def test_which_values_of_the_heads_are_listed_is_said() -> None:
+    said = "of each head the worst weight: the first that differs in what is finite, else the farthest apart"
+    assert said in " ".join(text_of("beyond").split())
+
+
+def test_values_that_are_finite_on_neither_side_are_in_the_document() -> None:
+    head = diff_document(RESULTS["nan"])["data"]["calls"][0]["heads"][0]
+    assert (head["nonfinite_both"], head["within"]) == (1, True)
+
+
+def test_no_tolerance_is_advised_where_none_is_finite() -> None:
+    huge = compared("output", {(0, 0, 0, 0): -1.7e308, (0, 0, 0, 1): 1.7e308})
+    other = replace(huge, total=replace(huge.total, needed_atol=math.inf))
+    ((_, finding),) = result((call(other),)).findings
+    assert finding.hint is None
+    ((_, finding),) = result((call(huge),)).findings
+    assert finding.hint is not None
+    assert finding.hint.startswith("--atol 1.7e+308 lets")
+
+
+def test_whole_numbers_are_written_out() -> None:
+    assert apart_texts(2**62 + 1, 2**62) == ("4611686018427387905", "4611686018427387904")
+    assert apart_texts(1.0, 2.0) == ("1", "2")
 
 
 def test_the_caption_says_the_pooling() -> None:

@@ -13,13 +13,22 @@ from attn_cli.inputs.types import CallRecord
 from attn_cli.inspection.types import Finding
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.diff_pictures import print_maps
-from attn_cli.reporters.terminal.diff_tables import mark, print_calls, print_heads, print_tensors, tolerance_text
+from attn_cli.reporters.terminal.diff_tables import (
+    NO_PREFIX,
+    mark,
+    print_calls,
+    print_heads,
+    print_tensors,
+    tensor_name,
+    tolerance_and_dtype,
+)
 from attn_cli.reporters.terminal.findings import print_findings
 from attn_cli.reporters.terminal.header import source_name
 from attn_cli.reporters.terminal.labels import call_name, how_to_open
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count
 
+SIDES = ("left", "right")
 MOST_OPENED = 2
 MOST_FINDINGS = 12
 
@@ -107,8 +116,9 @@ def _print_named(canvas: Canvas, result: DiffResult) -> None:
     opened = [tensor for tensor in differing if tensor.compared is not None and not tensor.compared.within]
     for tensor in opened[:MOST_OPENED]:
         assert tensor.compared is not None  # those without were left out
-        canvas.heading(tensor.name, tolerance_text(tensor.compared.tolerance))
-        print_heads(canvas, tensor.compared if tensor.compared.quantity == "output" else None, tensor.compared)
+        canvas.heading(tensor_name(tensor), tolerance_and_dtype(tensor.compared.tolerance))
+        is_output = tensor.compared.quantity == "output"
+        print_heads(canvas, *((tensor.compared, None) if is_output else (None, tensor.compared)))
         print_maps(canvas, tensor.compared)
 
 
@@ -135,8 +145,14 @@ def _print_calls(canvas: Canvas, result: DiffResult) -> None:
 
 def _print_call(canvas: Canvas, call: CallDifference, calls: Sequence[CallRecord]) -> None:
     title = "Attention" if len(calls) == 1 and not call.left.prefix else _title(call.left, calls)
-    told = [tolerance_text(part.tolerance) for part in call.parts]
+    told = [tolerance_and_dtype(part.tolerance) for part in call.parts]
     canvas.heading(title, f"equal within {', '.join(dict.fromkeys(told))}" if told else "")
+    if len(calls) == 1 and call.left.prefix.lower() != call.right.prefix.lower():
+        prefixes = [canvas.text(one.prefix or NO_PREFIX) for one in (call.left, call.right)]
+        sides = [canvas.join([canvas.text(side, "dim"), one]) for side, one in zip(SIDES, prefixes, strict=True)]
+        canvas.paragraph(canvas.join(sides, " · "), indent=2, hanging=2)
+    if call.reason is not None:
+        canvas.paragraph(canvas.text(f"cannot be compared: {call.reason}"), indent=2, hanging=2)
     if call.parts:
         print_heads(canvas, call.output, call.weights, only_differing=len(calls) > 1)
     for part in call.parts[::-1]:

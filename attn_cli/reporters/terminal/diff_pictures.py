@@ -6,7 +6,7 @@ import math
 
 from rich.text import Text
 
-from attn_cli.differences.types import Compared, DifferenceMap, HeadDifference
+from attn_cli.differences.types import Compared, DifferenceMap, HeadDifference, badness
 from attn_cli.reporters.terminal.canvas import MIN_WIDTH, Canvas, padded
 from attn_cli.reporters.terminal.cells import Layout, Picture, draw
 from attn_cli.reporters.terminal.layout import GAP, balanced
@@ -31,7 +31,7 @@ def print_maps(canvas: Canvas, compared: Compared) -> None:
     heads = [number for number, head in enumerate(compared.heads) if not head.measured.within]
     if found is None or not heads:
         return
-    heads.sort(key=lambda number: -compared.heads[number].measured.differing)
+    heads.sort(key=lambda number: badness(compared.heads[number].measured), reverse=True)
     shown = sorted(heads[:MOST_MAPS])
     cells = found.cells[shown].double()
     finite = cells[cells.isfinite()]
@@ -106,4 +106,6 @@ def _legend(canvas: Canvas, largest: float, has_odd: bool) -> Text:
     scale = canvas.join(parts) if largest > 0 else canvas.text("")
     if not has_odd:
         return scale
-    return canvas.join([scale, canvas.join([canvas.text("!", NAN), canvas.text("finite in one only", "dim")])], "   ")
+    return canvas.join(
+        [scale, canvas.join([canvas.text("!", NAN), canvas.text("differs in what is finite", "dim")])], "   "
+    )

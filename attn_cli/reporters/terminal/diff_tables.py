@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rich.text import Text
 
-from attn_cli.differences.rules import apart_texts
+from attn_cli.differences.rules import apart_texts, tolerance_text
 from attn_cli.differences.types import (
     CallDifference,
     Compared,
@@ -16,6 +16,7 @@ from attn_cli.differences.types import (
     Measured,
     TensorDifference,
     Tolerance,
+    badness,
 )
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.labels import call_name
@@ -26,6 +27,7 @@ from attn_cli.reporters.terminal.text import count
 MANY_TENSORS, MOST_TENSORS = 8, 20
 MOST_HEADS = 32
 UNKNOWN = "–"
+NO_PREFIX = "(no prefix)"
 
 
 def error(value: float) -> str:
@@ -40,9 +42,9 @@ def ulps(value: float) -> str:
     return f"{value:.1e}" if value >= 1e5 else f"{value:.1f}" if value < 100 and value % 1 else f"{value:.0f}"
 
 
-def tolerance_text(tolerance: Tolerance) -> str:
+def tolerance_and_dtype(tolerance: Tolerance) -> str:
     """``1e-05 + 1.3e-06·|right| (float32)``."""
-    return f"{tolerance.atol:g} + {tolerance.rtol:g}·|right| ({tolerance.dtype})"
+    return f"{tolerance_text(tolerance)} ({tolerance.dtype})"
 
 
 def mark(canvas: Canvas, is_good: bool) -> Text:
@@ -57,7 +59,7 @@ def print_tensors(canvas: Canvas, tensors: Sequence[TensorDifference]) -> None:
         shown = [tensor for tensor in tensors if not tensor.within][:MOST_TENSORS]
     if not shown:
         return
-    names = [canvas.text(tensor.name, "bold") for tensor in shown]
+    names = [canvas.text(tensor_name(tensor), "bold") for tensor in shown]
     columns = [Column(canvas.text("tensor", "dim"), tuple(names), right=False, repeat=True)]
     columns.append(Column(canvas.text(""), tuple(mark(canvas, tensor.within) for tensor in shown)))
     columns += [
@@ -75,6 +77,11 @@ def print_tensors(canvas: Canvas, tensors: Sequence[TensorDifference]) -> None:
         more = len(tensors) - alike - len(shown)
         said = [f"{count(alike, 'tensor')} within the tolerance"] + ([f"{more} more differ"] if more else [])
         canvas.paragraph(canvas.text(", ".join(said), "dim"), indent=2, hanging=2)
+
+
+def tensor_name(tensor: TensorDifference) -> str:
+    """Its name, or both."""
+    return tensor.name if tensor.right.name == tensor.name else f"{tensor.name} / {tensor.right.name}"
 
 
 def _of(tensor: TensorDifference, text: Callable[[Measured], str]) -> str:
@@ -104,6 +111,13 @@ def print_calls(canvas: Canvas, calls: Sequence[CallDifference]) -> None:
         )
         columns.append(_column(canvas, "JS", [UNKNOWN if w is None else error(_largest_mean(w)) for w in weights]))
     columns.append(_column(canvas, "first row", [_first_row(call.parts) for call in calls]))
+    if any(call.left.prefix.lower() != call.right.prefix.lower() for call in calls):
+        for side, prefixes in (
+            ("left", [one.left.prefix for one in calls]),
+            ("right", [one.right.prefix for one in calls]),
+        ):
+            shown = tuple(canvas.text(prefix or NO_PREFIX) for prefix in prefixes)
+            columns.append(Column(canvas.text(side, "dim"), shown, right=False))
     print_table(canvas, columns)
 
 
@@ -162,12 +176,10 @@ def _worst_rows(parts: Sequence[Compared], rows: list[int]) -> list[int]:
     if len(rows) <= MOST_HEADS:
         return rows
 
-    def badness(row: int) -> tuple[int, float]:
-        found = [part.heads[row].measured for part in parts]
-        errors = [one.max_abs_error for one in found if not math.isnan(one.max_abs_error)]
-        return sum(one.differing for one in found), max(errors, default=0.0)
+    def worst_of(row: int) -> tuple[int, bool, float]:
+        return max(badness(part.heads[row].measured) for part in parts)
 
-    return sorted(sorted(rows, key=badness, reverse=True)[:MOST_HEADS])
+    return sorted(sorted(rows, key=worst_of, reverse=True)[:MOST_HEADS])
 
 
 def _number_columns(canvas: Canvas, measured: Sequence[Measured | None]) -> list[Column]:
@@ -214,7 +226,8 @@ def _print_worst(canvas: Canvas, part: Compared, rows: Sequence[int]) -> None:
     ]
     canvas.line()
     what = "weight" if part.quantity == "weights" else "output value"
-    canvas.paragraph(canvas.text(f"the {what} of each head that differs most", "dim"), indent=2)
+    which = "the first that differs in what is finite, else the farthest apart beyond the tolerance"
+    canvas.paragraph(canvas.text(f"of each head the worst {what}: {which}", "dim"), indent=2, hanging=2)
     print_table(canvas, columns)
 
 
