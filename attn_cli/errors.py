@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class AttnError(Exception):
     """Something the user can act on: one line, and a hint where there is a remedy.
@@ -9,10 +12,16 @@ class AttnError(Exception):
     Args:
         message: what was found and what was expected, without the leading "attn: error:".
         hint: how to go on, or None.
+
+    Attributes:
+        others: further errors of the same work, each to be told as well.
+        findings: what was found beside it, as the JSON document tells it.
     """
 
     code = "error"
     exit_code = 2
+    others: tuple[AttnError, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

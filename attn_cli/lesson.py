@@ -9,6 +9,7 @@ from attn_cli.attention import textbook
 from attn_cli.attention.selection import Selection, select
 from attn_cli.attention.textbook import Steps
 from attn_cli.attention.types import AttentionInputs, LinearWeights, ModuleInputs, accumulation_dtype
+from attn_cli.inspection.findings.rules import counted
 from attn_cli.results import Lesson, LessonStep
 
 ROWS = 6
@@ -106,9 +107,11 @@ def _heads(inputs: AttentionInputs) -> list[LessonStep]:
 def _split_sentence(inputs: AttentionInputs, x: Tensor) -> str:
     heads, features = x.shape[1], x.shape[-1]
     if heads == 1:
-        sentence = f"There is one head, and it takes all {features} features."
+        sentence = f"There is one head, and it takes all {counted(features, 'feature')}."
     else:
-        sentence = f"Head 0 takes the first {features} features, head 1 the next, and each attends on its own."
+        sentence = (
+            f"Head 0 takes the first {counted(features, 'feature')}, head 1 the next, and each attends on its own."
+        )
     groups = inputs.q.shape[1] // heads
     return sentence if groups == 1 else f"{sentence} Every {groups} query heads share one of these."
 
@@ -126,7 +129,7 @@ def _scores(first: AttentionInputs, steps: Steps, module: ModuleInputs) -> list[
             (
                 "Scale",
                 _scale_equation(first),
-                f"Dot products of {features} features grow with √{features}; this undoes it.",
+                f"Dot products of {counted(features, 'feature')} grow with √{features}; this undoes it.",
             ),
             steps.scaled,
         ),

@@ -153,11 +153,12 @@ def _fail(error: AttnError, arguments: list[str], with_traceback: bool) -> int:
 
     if with_traceback:
         traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.write(f"attn: error: {harmless(error.message)}\n")
-    if error.hint:
-        # A hint may list what is in a file, a line each.
-        lines = [harmless(line) for line in error.hint.split("\n")]
-        sys.stderr.write("\n".join([f"hint: {lines[0]}", *lines[1:]]) + "\n")
+    for one in (error, *error.others):
+        sys.stderr.write(f"attn: error: {harmless(one.message)}\n")
+        if one.hint:
+            # A hint may list what is in a file, a line each.
+            lines = [harmless(line) for line in one.hint.split("\n")]
+            sys.stderr.write("\n".join([f"hint: {lines[0]}", *lines[1:]]) + "\n")
     if "--json" in arguments:
         from attn_cli.reporters.json_report import error_document, write_document
 

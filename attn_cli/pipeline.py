@@ -141,7 +141,7 @@ def examine(call: LoadedCall, options: RunOptions, progress: Callable[[int, int]
         inspection_ms = (time.perf_counter() - start) * 1e3
         assert inspection.output is not None  # every inspection has it, until a result drops it
         output = kernel.output.cpu()
-        verification = verify(inspection.output, output, kernel.ran, inputs.q.dtype, inputs.index)
+        verification = verify(inspection.output, output, kernel.ran, inputs.q.dtype, inputs.index, inputs.rules)
         projected = _projected(inputs, kernel.output)
     found = (*inspection.findings, _alignment(call, inputs), verification_finding(verification))
     findings = tuple(replace(one, layer=call.layer) for one in found if one is not None)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 UNLIMITED = -1
+HIDING = -1e3  # a bias from here down is there to hide a key: position biases of real models are far smaller
+MOST_CONSTANTS = 4  # more different numbers that far down are distances (ALiBi on a long context), no mask
 
 
 @dataclass(frozen=True)

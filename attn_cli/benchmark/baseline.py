@@ -86,7 +86,7 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
 
     What was right in the baseline and was asked for again, but is wrong, refused, skipped or failed now, is lost.
 
-    Where both have a yardstick, the times are compared twice: as they are, and each in units of its own run's yardstick,
+    Where both have a yardstick, the times are compared twice: as they are, and in units of their own run's yardstick,
     which leaves out what the machine was faster or slower as a whole. A difference is one where both say so; it is the
     SAME where either does, and UNCLEAR elsewhere. Told is the ratio nearer to 1. Where the yardsticks differ by more
     than a quarter the machine was busy with something else, which does not strike all works alike: then only the times

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from attn_cli.attention.masks import MaskRule, aligned_places
 from attn_cli.attention.types import AttentionInputs
-from attn_cli.checks.evidence import Piece
 from attn_cli.checks.exact import exact_pieces
+from attn_cli.checks.pieces import Piece
+from attn_cli.checks.readings import InvertedMask
 
 FINITE_CONSTANT = -1e6  # d2l's masked_softmax
 
@@ -32,10 +33,15 @@ class Reading:
     inputs: AttentionInputs
 
 
-def other_readings(inputs: AttentionInputs) -> Iterator[Reading]:
-    """The readings that differ from this one in a single decision, the more frequent mistakes first."""
+def other_readings(inputs: AttentionInputs, inverted: Iterable[InvertedMask]) -> Iterator[Reading]:
+    """The readings that differ from this one in a single decision, the more frequent mistakes first.
+
+    Args:
+        inputs: the call as it was read.
+        inverted: its masks read the other way round.
+    """
     yield from _of_order(inputs)
-    yield from _of_mask(inputs)
+    yield from _of_mask(inputs, inverted)
     yield from _of_numbers(inputs)
     yield from _of_heads(inputs)
 
@@ -85,12 +91,13 @@ def _of_order(inputs: AttentionInputs) -> Iterator[Reading]:
         yield Reading("no causal order", "Read it with --no-causal.", _with_mask(inputs, replace(mask, causal=False)))
 
 
-def _of_mask(inputs: AttentionInputs) -> Iterator[Reading]:
+def _of_mask(inputs: AttentionInputs, inverted: Iterable[InvertedMask]) -> Iterator[Reading]:
     """The keep mask the other way round, and masks and biases left out."""
     rules, mask = inputs.rules, inputs.rules.mask
     if mask.keep is not None:
-        inverted = _with_mask(inputs, replace(mask, keep=~mask.keep))
-        yield Reading("the mask read the other way round", "Read it with the other --mask-polarity.", inverted)
+        for one in inverted:
+            other = _with_mask(inputs, replace(mask, keep=one.keep))
+            yield Reading(f"{one.name} read the other way round", one.hint, other)
         hint = "See whether the mask reached the attention call."
         yield Reading("no mask", hint, _with_mask(inputs, replace(mask, keep=None)))
     if mask.valid_lens is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from attn_cli.attention.blocks import row_blocks
 
-CELLS_AT_ONCE = 2**22
+CELLS_AT_ONCE = 2**20  # small blocks are handed out again by the allocator, large ones pile up
 
 Tile = Callable[[slice], Tensor]
 
@@ -74,9 +75,9 @@ class Order:
     last_after: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
-    """Cells that are visible or not, asked for row by row.
+    """Cells that are visible or not, asked for row by row; what was counted once is kept.
 
     Attributes:
         tile: gives bool ``(B or 1, Hq or 1, rows or 1, Sk)`` for a slice of the rows.
@@ -88,9 +89,10 @@ class Cells:
     rows: int
     cells_a_row: int
 
+    @cached_property
     def visible(self) -> Visible:
-        """Walk all rows."""
-        parts = [_seen_in(self.tile(block)) for block in row_blocks(self.rows, self.cells_a_row, CELLS_AT_ONCE)]
+        """What each row sees."""
+        parts = [_seen_in(self.tile(block)) for block in self._blocks()]
         counts, firsts, behinds, keys = zip(*parts, strict=True)
         return Visible(
             torch.cat(counts, dim=-1),
@@ -99,11 +101,27 @@ class Cells:
             torch.stack(keys).any(dim=0),
         )
 
-    def order(self, places: Tensor) -> Order:
-        """Walk all rows beside the place of each query ``(Sq,)``; there must be a row for each."""
-        blocks = row_blocks(self.rows, self.cells_a_row, CELLS_AT_ONCE)
-        parts = [_order_in(self.tile(block), places[block]) for block in blocks]
-        return Order(places.cpu(), *(torch.cat(one, dim=-1) for one in zip(*parts, strict=True)))
+    def order(self, offset: int) -> Order:
+        """How each row stands to the place of its query, i + offset; there must be a row for each query."""
+        if offset not in self._orders:
+            self._orders[offset] = self._order_at(torch.arange(self.rows) + offset)
+        return self._orders[offset]
+
+    @cached_property
+    def _orders(self) -> dict[int, Order]:
+        return {}
+
+    def _order_at(self, places: Tensor) -> Order:
+        visible = self.visible
+        parts = []
+        for block in self._blocks():
+            count, first, behind = (x[..., block] for x in (visible.count, visible.first, visible.behind))
+            some = Visible(count, first, behind, visible.keys)
+            parts.append(_order_in(self.tile(block), places[block], some))
+        return Order(places, *(torch.cat(one, dim=-1) for one in zip(*parts, strict=True)))
+
+    def _blocks(self) -> list[slice]:
+        return row_blocks(self.rows, self.cells_a_row, CELLS_AT_ONCE)
 
 
 def _seen_in(tile: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -119,16 +137,21 @@ def _count(marks: Tensor) -> Tensor:
     return marks.sum(dim=-1, dtype=torch.int32).to(torch.int64)
 
 
-def _order_in(tile: Tensor, places: Tensor) -> tuple[Tensor, ...]:
-    size, places = tile.shape[-1], places.to(tile.device)
-    later = tile & (torch.arange(size, device=tile.device) > places[:, None])  # (b, h, r, Sk)
-    marks = later.to(torch.int8)
-    after = _count(marks)
-    first = torch.where(after > 0, marks.argmax(dim=-1), size)
-    last = torch.where(after > 0, size - 1 - marks.flip(-1).argmax(dim=-1), -1)
-    own, following = _at(tile, places), _at(tile, places + 1)
-    before = _count(tile) - after - own.to(torch.int64)
-    return tuple(x.cpu() for x in (before, after, own, following, first, last))
+def _order_in(tile: Tensor, places: Tensor, seen: Visible) -> tuple[Tensor, ...]:
+    """The parts of an order; cells are looked at only where a row sees keys on both sides of its place."""
+    size, count, first, behind = tile.shape[-1], seen.count, seen.first, seen.behind  # (b, h, r)
+    is_split = (first <= places) & (behind > places + 1)
+    after = torch.where(behind > places + 1, count, 0)
+    first_after = torch.where(behind > places + 1, first, size)
+    if bool(is_split.any()):
+        later = tile & (torch.arange(size, device=tile.device) > places.to(tile.device)[:, None])  # (b, h, r, Sk)
+        marks = later.view(torch.uint8)
+        after = torch.where(is_split, _count(marks).cpu(), after)
+        first_after = torch.where(is_split, marks.argmax(dim=-1).cpu(), first_after)
+    last_after = torch.where(behind > places + 1, behind - 1, -1)
+    own, following = _at(tile, places.to(tile.device)), _at(tile, places.to(tile.device) + 1)
+    before = count - after - own.cpu().to(torch.int64)
+    return before, after, own.cpu(), following.cpu(), first_after, last_after
 
 
 def _at(tile: Tensor, keys: Tensor) -> Tensor:

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from attn_cli.attention import textbook
-from attn_cli.attention.selection import Selection, select
-from attn_cli.attention.types import AttentionInputs, CallIndex, accumulation_dtype
-from attn_cli.checks.patterns import Pattern, patterns
+from attn_cli.attention.types import AttentionInputs, CallIndex
+from attn_cli.checks.cells import Cells
+from attn_cli.checks.patterns import BIAS, Pattern, all_rules, chosen, count_seen, every_part
+from attn_cli.checks.spread import Spread, spread_of
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.inspection.inspector import inspect
-from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.types import Inspection
 from attn_cli.pipeline import Examined, place
 
-CELLS_AT_ONCE = 2**21
 SAMPLED_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Piece:
-    """All steps of some query rows of one group of heads, in the accumulation dtype.
-
-    Attributes:
-        batch: the batch item, in numbers of the selection.
-        heads: the query heads that share a key/value head, in numbers of the selection.
-        rows: the query rows, in numbers of the selection.
-        inputs: these rows and heads as a call of their own, one batch item.
-        steps: ``(1, len(heads), len(rows), Sk)`` and the like.
-    """
-
-    batch: int
-    heads: tuple[int, ...]
-    rows: tuple[int, ...]
-    inputs: AttentionInputs
-    steps: textbook.Steps
-
-    def of(self, x: Tensor) -> Tensor:
-        """These heads and rows of ``(B, Hq, Sq, n)`` of the selection, on the CPU: ``(h, r, n)``."""
-        heads = slice(self.heads[0], self.heads[-1] + 1)  # a group's heads stand side by side
-        return x[self.batch, heads].index_select(1, torch.tensor(self.rows))
 
 
 @dataclass(frozen=True)
@@ -75,19 +47,45 @@ class Evidence:
         return self.examined.inputs.index
 
     @cached_property
+    def parts(self) -> tuple[Pattern, ...]:
+        """The whole call's masks and biases as the file has them, each by itself."""
+        return every_part(self.call.inputs.rules, self.call.constraints)
+
+    @cached_property
     def patterns(self) -> tuple[Pattern, ...]:
-        """The whole call's mask and bias as the file has them, as far as they hide keys."""
-        return patterns(self.call.inputs.rules)
+        """Those of them that hide keys."""
+        return tuple(part for part in self.parts if part.hides)
+
+    @property
+    def bias_hides(self) -> bool:
+        """True where a bias is there to hide keys, be it under a position bias."""
+        return any(pattern.kind == BIAS for pattern in self.patterns)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """What each query row of the whole call sees under all rules together."""
+        return all_rules(self.call.inputs.rules.mask, self.patterns)
+
+    @cached_property
+    def seen_keys(self) -> Tensor:
+        """How many keys each query row of the selection sees under all rules together.
+
+        Returns:
+            ``(B or 1, Hq or 1, Sq)`` int64, on the CPU.
+        """
+        mask = self.call.inputs.rules.mask
+        count = self.cells.visible.count if self.patterns else count_seen(mask, ())
+        return chosen(count[..., None], self.index)[..., 0]
+
+    @cached_property
+    def spread(self) -> Spread:
+        """How much the logits vary in the sampled rows."""
+        return spread_of(self.inputs, self.sampled_rows)
 
     @cached_property
     def exact_inputs(self) -> AttentionInputs:
         """The selected part of the file's own numbers in float64, on the CPU."""
         return place(self.call, torch.device("cpu"), "float64")
-
-    @cached_property
-    def exact(self) -> Inspection:
-        """The inspection in float64, with output and lse; it takes as long as the first one."""
-        return inspect(self.exact_inputs, InspectOptions(top=0, picture_rows=1, picture_columns=1))
 
     @property
     def sampled_rows(self) -> tuple[int, ...]:
@@ -112,26 +110,3 @@ class Evidence:
             if len(numbers) < x.shape[axis]:
                 x = x.index_select(axis, torch.tensor(numbers))
         return x
-
-
-def pieces(
-    inputs: AttentionInputs, rows: Sequence[int] | None = None, dtype: torch.dtype | None = None
-) -> Iterator[Piece]:
-    """Every step of a call, a batch item, a key/value head and a bounded number of cells at a time.
-
-    Args:
-        inputs: the call or a selection of it.
-        rows: the query rows to walk, in numbers of the selection; None is all.
-        dtype: to compute in; None is the accumulation dtype.
-    """
-    (batch, heads, queries, keys), groups = inputs.weights_shape, inputs.q.shape[1] // inputs.k.shape[1]
-    wanted = tuple(range(queries)) if rows is None else tuple(rows)
-    at_once = max(1, CELLS_AT_ONCE // (groups * keys))
-    dtype = dtype or accumulation_dtype(inputs.q.dtype)
-    for item in range(batch):
-        for first in range(0, heads, groups):
-            group = tuple(range(first, first + groups))
-            for start in range(0, len(wanted), at_once):
-                some = wanted[start : start + at_once]
-                part = select(inputs, Selection((item,), group, some)).to(inputs.q.device, dtype)
-                yield Piece(item, group, some, part, textbook.attend(part))

@@ -11,7 +11,8 @@ from torch import Tensor
 from attn_cli.attention.selection import select
 from attn_cli.attention.textbook import share_key_value_heads
 from attn_cli.attention.types import AttentionInputs, accumulation_dtype
-from attn_cli.checks.evidence import Evidence, Piece, pieces
+from attn_cli.checks.evidence import Evidence
+from attn_cli.checks.pieces import Piece, pieces
 from attn_cli.checks.spread import visible_cells
 
 ROUNDINGS = 2  # eps: v, the weights and the output, half an eps each; measured on real and random calls: at most a

@@ -50,18 +50,17 @@ def first_sign(pattern: Pattern, call: LoadedCall) -> Sign | None:
     return next((sign for sign in (look(pattern, call) for look in signs) if sign is not None), None)
 
 
-def places_of(rules: Rules) -> tuple[Tensor, ...]:
-    """Where a mask of the whole call may see its queries on the axis of the keys, ``(Sq,)`` each.
+def offsets_of(rules: Rules) -> tuple[int, ...]:
+    """Where a mask of the whole call may see its queries on the axis of the keys: query i at key i + offset.
 
     With as many queries as keys that is each on its own key. Otherwise a mask does not say, and every alignment in use
     is tried.
     """
     mask = rules.mask
-    queries = torch.arange(len(mask.places))
-    offsets = {mask.num_keys - len(queries)}
-    if len(queries) != mask.num_keys:
+    offsets = {mask.num_keys - len(mask.places)}
+    if len(mask.places) != mask.num_keys:
         offsets |= {0, int(mask.places[0])}
-    return tuple(queries + offset for offset in sorted(offsets))
+    return tuple(sorted(offsets))
 
 
 def _hides_everything(pattern: Pattern, call: LoadedCall) -> Sign | None:
@@ -77,7 +76,7 @@ def _shows_the_future_alone(pattern: Pattern, call: LoadedCall) -> Sign | None:
     """The strict upper triangle, whole or with padding taken out."""
     if not pattern.has_rows:
         return None
-    orders = [pattern.cells.order(places) for places in places_of(call.inputs.rules)]
+    orders = [pattern.cells.order(offset) for offset in offsets_of(call.inputs.rules)]
     if not all(bool(order.after.any()) for order in orders):
         return None  # at one of the alignments in use nothing is wrong
     for order in orders:
@@ -85,7 +84,7 @@ def _shows_the_future_alone(pattern: Pattern, call: LoadedCall) -> Sign | None:
         past = ((order.before > 0) | order.own) & inside
         seeing = inside & (order.after > 0)
         at_once = (seeing & order.next).sum(dim=-1) * 2 >= seeing.sum(dim=-1)  # (b, h)
-        found = ~past.any(dim=-1) & seeing.any(dim=-1) & at_once & (inside.sum() >= 2)
+        found = ~past.any(dim=-1) & seeing.any(dim=-1) & at_once & (inside.sum() >= FEWEST_ROWS)
         of_item = found.all(dim=1)  # a head that looks back and one that looks ahead are a design
         if bool(of_item.any()):
             return _future_sign(order, of_item)
@@ -142,7 +141,7 @@ def _hides_the_diagonal(pattern: Pattern, call: LoadedCall) -> Sign | None:
     rows = len(call.inputs.rules.mask.places)
     if not pattern.has_rows or rows != pattern.num_keys or rows < FEWEST_ROWS:
         return None
-    order = pattern.cells.order(torch.arange(rows))
+    order = pattern.cells.order(0)
     behind, first = pattern.visible.behind, pattern.visible.first
     seeing = order.before > 0
     strict = ~order.own.any(dim=-1) & ~(order.after > 0).any(dim=-1)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from attn_cli.checks.evidence import Evidence
 
-FEWEST_ALONE = 4  # without another item to compare with, a text may well end in the same token thrice
+FEWEST_ALONE = 4  # a text may well end in the same token thrice
+FEWEST_BESIDE = 3  # with another item that does not end so: perhaps padding
+SMALLEST_DIM = 4  # keys of fewer numbers may be the same by chance
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class Padding:
     Attributes:
         first, size: where they begin and how many there are.
         sign: what shows it.
-        num_keys: Sk.
+        is_certain: False where it may as well be a token that the text repeats.
     """
 
     first: int
     size: int
     sign: str
-    num_keys: int
+    is_certain: bool = True
 
     @property
     def text(self) -> str:
@@ -53,23 +55,29 @@ def _by_tokens(tokens: Tensor) -> dict[int, Padding]:
             is_pad = ids == pad
             runs = is_pad.flip(-1).to(torch.int64).cumprod(dim=-1).sum(dim=-1)  # (B,) at the end
             is_there_alone = bool((is_pad.sum(dim=-1) == runs).all())
-            if is_there_alone and _is_padding(runs, keys):
+            if is_there_alone and _may_be_padding(runs, keys):
+                is_certain = _is_padding(runs)
                 runs = runs - 1 if int(runs.min()) == 1 else runs  # the token that ends each text also pads
                 sign = f"token id {pad}"
                 return {
-                    item: Padding(0 if flipped else keys - size, size, sign, keys)
+                    item: Padding(0 if flipped else keys - size, size, sign, is_certain)
                     for item, size in enumerate(runs.tolist())
                     if size
                 }
     return {}
 
 
-def _is_padding(runs: Tensor, keys: int) -> bool:
-    """Whether runs of these lengths ``(B,)`` at the end of items are padding rather than text."""
+def _is_padding(runs: Tensor) -> bool:
+    """Whether runs of these lengths ``(B,)`` at the end of items are padding rather than a token that is repeated."""
+    is_in_several = int((runs >= 2).sum()) >= 2 and len(torch.unique(runs)) > 1
+    return int(runs.max()) >= FEWEST_ALONE or is_in_several
+
+
+def _may_be_padding(runs: Tensor, keys: int) -> bool:
+    """The same, where a run of three in one of several items will do."""
     longest = int(runs.max())
-    if longest < 2 or longest == keys:
-        return False
-    return longest >= FEWEST_ALONE or len(torch.unique(runs)) > 1
+    is_beside = longest >= FEWEST_BESIDE and len(torch.unique(runs)) > 1
+    return longest < keys and (is_beside or _is_padding(runs))
 
 
 def _by_keys(k: Tensor) -> dict[int, Padding]:
@@ -80,11 +88,12 @@ def _by_keys(k: Tensor) -> dict[int, Padding]:
         rows = k.flip(2) if flipped else k
         runs = torch.stack([_run_at_end(item) for item in rows])
         is_zero = (rows[:, :, -1] == 0).all(dim=-1).all(dim=-1)  # (B,)
-        is_likely = _is_padding(runs, keys)
+        is_likely = k.shape[3] >= SMALLEST_DIM and _may_be_padding(runs, keys)
+        is_certain = is_zero | _is_padding(runs)
         for item, size in enumerate(runs.tolist()):
             if 1 < size < keys and (is_likely or bool(is_zero[item])):
                 sign = "keys of zeros" if bool(is_zero[item]) else "keys that are all the same"
-                found.setdefault(item, Padding(0 if flipped else keys - size, size, sign, keys))
+                found.setdefault(item, Padding(0 if flipped else keys - size, size, sign, bool(is_certain[item])))
     return found
 
 

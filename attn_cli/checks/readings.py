@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from attn_cli.attention.blocks import row_blocks
 from attn_cli.attention.selection import Selection, select
-from attn_cli.attention.types import AttentionInputs, CallIndex, Rules
+from attn_cli.attention.types import AttentionInputs, Rules
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.patterns import HIDING, hiding_constants, tell
+from attn_cli.checks.patterns import MASK, Pattern, chosen, tell
 from attn_cli.inspection.findings.rules import place_in_call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
@@ -45,6 +47,21 @@ class Change:
         place = self.place
         where = f"batch {place.batch}, head {place.head}, query {place.query}"
         return f"changes by up to {self.largest:.3g}{of_sample} ({where})"
+
+
+@dataclass(frozen=True)
+class InvertedMask:
+    """The keep mask of the selected part with some of the call's masks read the other way round.
+
+    Attributes:
+        name: which, ``"the mask"`` or ``"all masks"``.
+        hint: how to have them read so.
+        keep: bool, broadcasts to ``(B, Hq, Sq, Sk)``, on the CPU.
+    """
+
+    name: str
+    hint: str
+    keep: Tensor
 
 
 def output_under(inputs: AttentionInputs, rules: Rules) -> Tensor:
@@ -102,35 +119,43 @@ def both_readings(evidence: Evidence, other: Rules, how: str = "the other way ro
     """
     change = output_change(evidence, other)
     effect = "" if change is None else f", and the output {change.text}"
-    return f"{tell(evidence.inputs.rules).text}; read {how}, {tell(other).text}{effect}"
+    hides = evidence.bias_hides
+    now = tell(evidence.inputs.rules, hides)
+    return f"{now.text}; read {how}, {tell(other, hides or None).text}{effect}"
 
 
-def inverted(rules: Rules, name: str) -> Rules:
-    """The same rules with the mask, or the bias that hides, read the other way round.
+def rules_with(evidence: Evidence, others: Mapping[Pattern, Pattern]) -> Rules:
+    """The rules of the selected part with other masks and biases in place of some of the call's.
 
     Args:
-        rules: of a call.
-        name: which of the two, ``"mask"`` or ``"bias"``; it must be there.
+        evidence: of the call.
+        others: by a part of ``evidence.parts`` what takes its place, in the whole call.
     """
-    if name == "mask":
-        assert rules.mask.keep is not None
-        return replace(rules, mask=replace(rules.mask, keep=~rules.mask.keep))
-    assert rules.bias is not None
-    constant = (hiding_constants(rules.bias) or (-torch.inf,))[0]
-    return replace(rules, bias=torch.where(rules.bias <= HIDING, 0.0, constant).to(rules.bias.dtype))
+    rules = evidence.inputs.rules
+    for kind in {part.kind for part in others}:
+        parts = (others.get(part, part) for part in evidence.parts if part.kind == kind)
+        numbers = [chosen(part.numbers, evidence.index) for part in parts]
+        combined = reduce(torch.logical_and if kind == MASK else torch.add, numbers)
+        rules = with_numbers(rules, kind, combined)
+    return rules
 
 
-def chosen(x: Tensor, index: CallIndex) -> Tensor:
-    """The selected part of a tensor of the whole call that broadcasts to ``(B, Hq, Sq, Sk)``."""
-    for axis, numbers in enumerate((index.batch, index.heads, index.queries.tolist())):
-        if 1 < x.shape[axis] != len(numbers) or (x.shape[axis] > 1 and list(numbers) != list(range(len(numbers)))):
-            x = x.index_select(axis, torch.tensor(numbers, device=x.device))
-    return x
+def inverted_masks(evidence: Evidence) -> Iterator[InvertedMask]:
+    """The masks read the other way round: together those that one flag governs, then each of several by itself."""
+    masks = [part for part in evidence.parts if part.kind == MASK]
+    governed = [part for part in masks if not part.has_own_polarity]
+    groups = [governed] * bool(governed) + [[part] for part in masks if [part] != governed]
+    for group in groups:
+        keep = rules_with(evidence, {part: part.inverted() for part in group}).mask.keep
+        assert keep is not None  # there is a mask
+        name = group[0].label if len(group) == 1 else "all masks"
+        hint = "Read it with the other --mask-polarity." if group is governed else "Invert it where it is made."
+        yield InvertedMask(name, hint, keep.cpu())
 
 
-def with_numbers(rules: Rules, name: str, numbers: Tensor) -> Rules:
-    """The same rules with another keep mask or another bias; ``name`` says which, ``"mask"`` or ``"bias"``."""
-    if name == "mask":
+def with_numbers(rules: Rules, kind: str, numbers: Tensor) -> Rules:
+    """The same rules with another keep mask or another bias; ``kind`` says which, ``"mask"`` or ``"bias"``."""
+    if kind == MASK:
         return replace(rules, mask=replace(rules.mask, keep=numbers.to(rules.mask.places.device)))
     dtype = numbers.dtype if rules.bias is None else rules.bias.dtype
     return replace(rules, bias=numbers.to(rules.mask.places.device, dtype))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.textbook import share_key_value_heads
-from attn_cli.checks.evidence import Piece
 from attn_cli.checks.exact import ROUNDINGS, explained, logit_loss
+from attn_cli.checks.pieces import Piece
+from attn_cli.inspection.drowned import drowned_rows
 
 SLACK = 4.0  # an unknown framework may round more often than the kernels that the tolerance was measured on
 ROW_SUM = 16  # eps: rounding n weights moves their sum by less than an eps; what sums them again rounds again
@@ -52,6 +53,19 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class AsRead:
+    """What the call as it was read says of the recorded rows, ``(B, Hq, Sq)`` bool each; False of other rows.
+
+    Attributes:
+        differs: rows that are recorded otherwise.
+        drowned: rows whose keys a finite mask constant hides, all of them: nothing can be said of their numbers.
+    """
+
+    differs: Tensor
+    drowned: Tensor
+
+
+@dataclass(frozen=True)
 class Recording:
     """One recorded tensor of the selected part of a call.
 
@@ -86,22 +100,42 @@ class Recording:
         tiny = torch.finfo(dtype).smallest_normal * eps
         return share * weights + eps * weights.amax(dim=-1, keepdim=True) + tiny
 
-    def agrees(self, piece: Piece, dtype: torch.dtype | None = None) -> bool | None:
+    def agrees(self, piece: Piece, dtype: torch.dtype | None = None, as_read: AsRead | None = None) -> bool | None:
         """Whether a piece, of this or of another reading, gives what was recorded; None where nothing can be said.
 
-        Rows that are not finite in either are left out. A row that sees no key may be 0 or uniform.
+        Rows that are not finite in either are left out, and so are those whose keys a finite constant hides, all of
+        them, by either reading. A row that sees no key may be 0 or uniform.
 
         Args:
             piece: of any reading, in float64.
             dtype: that it may have been computed in; None is the recording's own, with some slack.
+            as_read: of the call; then what speaks for another reading is a row in which that differs.
         """
+        near, counts = self._compared(piece, dtype)
+        telling = counts & ~_empty(piece) if as_read is None else counts & piece.of(as_read.differs)
+        if as_read is not None:
+            counts = counts & ~piece.of(as_read.drowned)
+        if not bool((near | ~counts).all()):
+            return False
+        return True if bool((telling & counts).any()) else None
+
+    def as_read(self, pieces: Iterable[Piece]) -> AsRead:
+        """What these pieces of the call as it was read say."""
+        differs, drowned = (torch.zeros(self.values.shape[:3], dtype=torch.bool) for _ in range(2))
+        for piece in pieces:
+            near, counts = self._compared(piece, None)
+            heads, rows = slice(piece.heads[0], piece.heads[-1] + 1), torch.tensor(piece.rows)
+            differs[piece.batch, heads, rows] = (counts & ~near) | _uniform(self, piece).any(dim=-1)
+            drowned[piece.batch, heads, rows] = _drowned(piece)
+        return AsRead(differs, drowned)
+
+    def _compared(self, piece: Piece, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+        """Which rows are as the piece gives them, and which of all rows can be compared, ``(h, r)`` each."""
         found, exact = self.of(piece), self.exact(piece)
         sound = found.isfinite().all(dim=-1) & exact.isfinite().all(dim=-1)
         limit = self.tolerance(piece) if dtype is None else self.explained(piece, dtype)
         near = ((found - exact).abs() <= limit).all(dim=-1) | _uniform(self, piece).any(dim=-1)
-        if not bool((near | ~sound).all()):
-            return False
-        return True if bool((sound & ~_empty(piece)).any()) else None
+        return near, sound & ~_drowned(piece)
 
     def faults(self, piece: Piece) -> Iterator[Fault]:
         """What is wrong in a piece, each row counted under one kind."""
@@ -131,6 +165,13 @@ def _empty(piece: Piece) -> Tensor:
     keep, logits = piece.steps.keep, piece.steps.biased
     visible = logits != -torch.inf if keep is None else (logits != -torch.inf) & keep
     return ~visible.any(dim=-1)[0]
+
+
+def _drowned(piece: Piece) -> Tensor:
+    """Rows whose keys a finite mask constant hides, all of them, ``(h, r)``; ATTN010 tells of them."""
+    found = drowned_rows(piece.inputs.rules)
+    shape = piece.steps.scores.shape[1:3]
+    return torch.zeros(shape, dtype=torch.bool) if found is None else found[0].expand(shape)
 
 
 def _hidden_fault(recording: Recording, piece: Piece) -> Tensor:
@@ -167,7 +208,7 @@ def _hidden_keys(recording: Recording, piece: Piece) -> Tensor:
     hidden = logits == -torch.inf if keep is None else (logits == -torch.inf) | ~keep
     if piece.inputs.rules.mask.value is not None:
         hidden = torch.zeros_like(hidden)
-    return hidden.expand_as(piece.steps.weights)[0] & _other(recording, piece)
+    return hidden.expand_as(piece.steps.weights)[0] & _far(recording, piece)
 
 
 def _row_sum(recording: Recording, piece: Piece) -> Tensor:
@@ -179,6 +220,10 @@ def _row_sum(recording: Recording, piece: Piece) -> Tensor:
 
 
 def _other(recording: Recording, piece: Piece) -> Tensor:
+    return _far(recording, piece) & ~_drowned(piece)[..., None]
+
+
+def _far(recording: Recording, piece: Piece) -> Tensor:
     found, exact = recording.of(piece), recording.exact(piece)
     return (found - exact).abs() > recording.tolerance(piece)
 

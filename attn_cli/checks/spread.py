@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attn_cli.attention.masks import HIDING
 from attn_cli.attention.types import AttentionInputs
-from attn_cli.checks.evidence import Evidence, Piece, pieces
+from attn_cli.checks.pieces import Piece, pieces
 
-HIDES = -1e3  # a bias at or below it is a mask's constant: exp(−1000) is 0 beside any other logit
 UNIFORM = 0.05  # of the logits within a row: weights differ by a twentieth; the least of a real head is 0.46
 
 
@@ -30,11 +30,11 @@ class Spread:
     freedom: Tensor
 
 
-def spread_of(evidence: Evidence) -> Spread:
-    """Measure the selected part of a call; a row with a logit that is not finite is left out."""
-    shape = evidence.inputs.weights_shape[:2]
+def spread_of(inputs: AttentionInputs, rows: Sequence[int]) -> Spread:
+    """Measure these rows of a call; a row with a logit that is not finite is left out."""
+    shape = inputs.weights_shape[:2]
     scaled, final, freedom = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
-    for piece in pieces(evidence.inputs, evidence.sampled_rows):
+    for piece in pieces(inputs, rows):
         visible = visible_cells(piece)
         sound = (piece.steps.biased.isfinite() | ~visible).all(dim=-1, keepdim=True)  # (1, h, r, 1)
         counted = visible & sound
@@ -51,13 +51,7 @@ def visible_cells(piece: Piece) -> Tensor:
     visible = torch.ones_like(steps.scores, dtype=torch.bool)
     if steps.keep is not None:
         visible = visible & steps.keep
-    return visible if bias is None else visible & ~(bias <= HIDES)
-
-
-def visible_keys(inputs: AttentionInputs) -> Tensor:
-    """How many keys each query row sees by the mask's rules, ``(B, Hq, Sq)`` int64 on the CPU."""
-    counts = inputs.rules.mask.visible_keys().cpu()
-    return counts.expand(*inputs.weights_shape[:2], counts.shape[2])
+    return visible if bias is None else visible & ~(bias <= HIDING)
 
 
 def counted_heads(number: int, shape: Sequence[int]) -> str:

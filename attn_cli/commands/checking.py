@@ -12,9 +12,11 @@ from attn_cli.checks import CHECKS
 from attn_cli.checks.runner import check_call
 from attn_cli.checks.types import CheckedCall, CheckResult
 from attn_cli.commands.running import part_of
+from attn_cli.errors import InputError
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.pipeline import RunOptions
+from attn_cli.reporters.check_data import checked_findings
 from attn_cli.reporters.json_report import check_document, rules_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.terminal import render_checked, render_rule, render_rules, render_verdict
@@ -38,24 +40,41 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
 
     Returns:
         1 where the check fails, else 0.
+
+    Raises:
+        InputError: where a file is not what it has to be, after the others are checked; it holds their findings.
     """
     console: Console | None = None if request.json_output else make_console()
     calls: list[CheckedCall] = []
+    broken: list[InputError] = []
     for number, read in enumerate(reads):
         doing = "checking" if len(reads) == 1 else f"checking file {number + 1} of {len(reads)}"
-        with progress_bar(doing) as progress:
-            found = _check_file(read, request, progress)
+        try:
+            with progress_bar(doing) as progress:
+                found = _check_file(read, request, progress)
+        except InputError as error:
+            broken.append(error)
+            continue
         calls += found
         if console is not None:
             render_checked(found, console)
     rules = {check.rule: check.rule.code in request.codes for check in CHECKS}
     asked, left_out = (tuple(rule for rule, is_asked in rules.items() if is_asked is one) for one in (True, False))
     result = CheckResult(tuple(calls), asked, left_out, request.is_strict)
+    if console is not None and calls:
+        render_verdict(result, console)
+    if broken:
+        raise _refusal(broken, result)
     if console is None:
         write_document(check_document(result), sys.stdout)
-    else:
-        render_verdict(result, console)
     return int(result.fails)
+
+
+def _refusal(broken: Sequence[InputError], result: CheckResult) -> InputError:
+    """The first error, with the others and with what was found in the files that could be read."""
+    first, *others = broken
+    first.others, first.findings = tuple(others), tuple(checked_findings(result))
+    return first
 
 
 def _check_file(

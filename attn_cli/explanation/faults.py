@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attn_cli.attention.masks import MOST_CONSTANTS
+from attn_cli.explanation.hiding import is_constant
 from attn_cli.explanation.one_row import OneRow
 from attn_cli.explanation.steps import RowSteps
 from attn_cli.explanation.types import KernelRow
+from attn_cli.inspection.findings.broken import INPUT_HINT, ROW_HINT, first_of, is_above, kind_of
 from attn_cli.inspection.findings.rules import (
     EMPTY_ROW,
     KERNEL_DISAGREES,
@@ -18,8 +21,6 @@ from attn_cli.inspection.findings.rules import (
     counted,
 )
 from attn_cli.inspection.types import Finding, Place
-
-HINT = "Look where this tensor was computed: an overflow in half precision or a division by 0 is the usual source."
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ def row_findings(row: OneRow, steps: RowSteps, where: Where, kernel: KernelRow) 
 def _inputs(row: OneRow, steps: RowSteps, where: Where) -> list[Finding]:
     found = []
     if not bool(steps.query.isfinite().all()):
-        feature = _first(~steps.query.isfinite())
+        feature = first_of(~steps.query.isfinite())
         bad = int((~steps.query.isfinite()).sum())
-        message = f"q holds {_kind(steps.query)} at feature {feature} of this query: every score of its row is broken"
-        found.append(NONFINITE_INPUT.finding(message, where.place("q", None, feature), bad, HINT))
+        message = f"q holds {kind_of(steps.query)} at feature {feature} of this query: every score of its row is broken"
+        found.append(NONFINITE_INPUT.finding(message, where.place("q", None, feature), bad, INPUT_HINT))
     if not bool(steps.scores.isfinite().all()):
         found += _in_keys(row, steps, where)
     if not bool(steps.output.isfinite().all()):
@@ -63,15 +64,15 @@ def _in_rules(steps: RowSteps, where: Where) -> list[Finding]:
     found = []
     if steps.rules.bias is not None:
         bias = steps.rules.bias[0, 0, 0].expand(len(steps.visible))
-        faults = _above(bias) & steps.visible
+        faults = is_above(bias) & steps.visible
         if bool(faults.any()):
-            key = _first(faults)
-            message = f"bias holds {_kind(bias[faults])} at key {key}"
-            found.append(NONFINITE_INPUT.finding(message, where.place("bias", key), int(faults.sum()), HINT))
+            key = first_of(faults)
+            message = f"bias holds {kind_of(bias[faults])} at key {key}"
+            found.append(NONFINITE_INPUT.finding(message, where.place("bias", key), int(faults.sum()), INPUT_HINT))
     sinks = steps.rules.sinks
-    if sinks is not None and bool(_above(sinks).any()):
-        message = f"sinks hold {_kind(sinks)} for this head"
-        found.append(NONFINITE_INPUT.finding(message, where.place("sinks"), 1, HINT))
+    if sinks is not None and bool(is_above(sinks).any()):
+        message = f"sinks hold {kind_of(sinks)} for this head"
+        found.append(NONFINITE_INPUT.finding(message, where.place("sinks"), 1, INPUT_HINT))
     return found
 
 
@@ -80,22 +81,22 @@ def _in_projection(row: OneRow, where: Where) -> list[Finding]:
     if row.W_o is None or bool(row.W_o.isfinite().all()):
         return []
     bad = int((~row.W_o.isfinite()).sum())
-    message = f"the output projection's weight holds {_kind(row.W_o)} in this head's columns"
-    return [NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight", head=where.head), bad, HINT)]
+    message = f"the output projection's weight holds {kind_of(row.W_o)} in this head's columns"
+    return [NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight", head=where.head), bad, INPUT_HINT)]
 
 
 def _in_keys(row: OneRow, steps: RowSteps, where: Where) -> list[Finding]:
     """K's numbers that are not finite at keys that the query may attend to; hidden ones do no harm."""
-    bad = _broken_keys(row, values=False) & steps.visible
+    bad = _broken_keys(row, values=False) & steps.reached
     if not bool(bad.any()):
         return []
-    key = _first(bad)
+    key = first_of(bad)
     k = row.keys(slice(key, key + 1))[0]
-    feature = _first(~k.isfinite())
-    message = f"k holds {_kind(k)} at feature {feature} of key {key}, which this query may attend to"
+    feature = first_of(~k.isfinite())
+    message = f"k holds {kind_of(k)} at feature {feature} of key {key}, which this query may attend to"
     if int(bad.sum()) > 1:
         message += f"; {counted(int(bad.sum()), 'key')} of its row are like that"
-    return [NONFINITE_INPUT.finding(message, where.place("k", key, feature), int(bad.sum()), HINT)]
+    return [NONFINITE_INPUT.finding(message, where.place("k", key, feature), int(bad.sum()), INPUT_HINT)]
 
 
 def _in_values(row: OneRow, steps: RowSteps, where: Where) -> list[Finding]:
@@ -104,12 +105,12 @@ def _in_values(row: OneRow, steps: RowSteps, where: Where) -> list[Finding]:
     if not bool(bad.any()):
         return []
     first = bad & steps.visible if bool((bad & steps.visible).any()) else bad
-    key = _first(first)
+    key = first_of(first)
     v = row.values(slice(key, key + 1))[0]
-    feature, kind = _first(~v.isfinite()), _kind(v)
+    feature, kind = first_of(~v.isfinite()), kind_of(v)
     why = "" if bool(steps.visible[key]) else f"; the key is hidden, but 0 times {kind} is NaN"
     message = f"v holds {kind} at feature {feature} of key {key}{why}"
-    return [NONFINITE_INPUT.finding(message, where.place("v", key, feature), int(bad.sum()), HINT)]
+    return [NONFINITE_INPUT.finding(message, where.place("v", key, feature), int(bad.sum()), INPUT_HINT)]
 
 
 def _result(steps: RowSteps, where: Where) -> list[Finding]:
@@ -120,34 +121,36 @@ def _result(steps: RowSteps, where: Where) -> list[Finding]:
     cause, key = _cause(steps, is_drowned)
     what = "the weights of this row are broken" if not bool(weights.isfinite().all()) else "the output is broken"
     what = "no key of this row gets any weight" if is_drowned else what
-    hint = "The row cannot be used; the finding on the inputs, where there is one, says where it began."
-    return [NONFINITE_RESULT.finding(f"{what}: {cause}", where.place(None, key), None, hint)]
+    return [NONFINITE_RESULT.finding(f"{what}: {cause}", where.place(None, key), None, ROW_HINT)]
 
 
 def _cause(steps: RowSteps, is_drowned: bool) -> tuple[str, int | None]:
     """The step in which the row went wrong, and the key concerned."""
     if is_drowned:
         return "every visible logit is −∞", None
-    marked = _above(steps.logits)
+    marked = is_above(steps.logits)
     if bool(marked.any()):
-        key = _first(marked)
+        key = first_of(marked)
         names = ("score", "scaled logit", "capped logit", "biased logit")
         for name, x in zip(names, (steps.scores, steps.scaled, steps.capped, steps.biased), strict=True):
-            if bool(_above(x[key])):
-                return f"the {name} of key {key} is {_kind(x[key])}, and the softmax hands it to every key", key
+            if bool(is_above(x[key])):
+                return f"the {name} of key {key} is {kind_of(x[key])}, and the softmax hands it to every key", key
     sinks = steps.rules.sinks
-    if sinks is not None and bool(_above(sinks).any()):
-        return f"the head's sink is {_kind(sinks)}", None
+    if sinks is not None and bool(is_above(sinks).any()):
+        return f"the head's sink is {kind_of(sinks)}", None
     if not bool(steps.weights.isfinite().all()):
         return "the sum of exponentials is not finite", None
-    feature = _first(~steps.output.isfinite())
-    return f"weights times V is {_kind(steps.output[feature])} at feature {feature}", None
+    feature = first_of(~steps.output.isfinite())
+    return f"weights times V is {kind_of(steps.output[feature])} at feature {feature}", None
 
 
 def _empty(steps: RowSteps, where: Where) -> list[Finding]:
-    if bool(steps.visible.any()):
+    constants = _drowning(steps)
+    if bool(steps.visible.any()) and constants is None:
         return []
-    if steps.rules.mask.value is not None:
+    if constants is not None:
+        what = f"the mask constant {constants} is added to every logit, and the weights are spread over hidden keys"
+    elif steps.rules.mask.value is not None:
         value = steps.rules.mask.value
         what = f"with the mask value {value:g} the weights are spread over keys that should be hidden"
     else:
@@ -155,6 +158,17 @@ def _empty(steps: RowSteps, where: Where) -> list[Finding]:
         what = "all weight is on the sink and the output is 0" if has_sink else "weights and output are 0"
     hint = "Give the row a key to attend to, or do not read its output."
     return [EMPTY_ROW.finding(f"this query row has no visible key: {what}", where.place(), 1, hint)]
+
+
+def _drowning(steps: RowSteps) -> str | None:
+    """The finite mask constants that hide each key of the row that nothing else does; None where one has none."""
+    if steps.rules.bias is None or not bool(steps.visible.any()):
+        return None
+    numbers = steps.rules.bias[0, 0, 0].expand(len(steps.visible))[steps.visible]
+    different = sorted(set(numbers.tolist()))
+    if not bool(is_constant(numbers).all()) or len(different) > MOST_CONSTANTS:
+        return None
+    return " or ".join(f"{number:.6g}" for number in different)
 
 
 def _kernel(kernel: KernelRow, output: Tensor, where: Where) -> list[Finding]:
@@ -179,19 +193,3 @@ def _broken_keys(row: OneRow, *, values: bool) -> Tensor:
     for some in row.blocks():
         broken[some] = ~take(some).isfinite().all(dim=-1)
     return broken
-
-
-def _above(x: Tensor) -> Tensor:
-    """NaN or +∞; −∞ hides a key and is no fault."""
-    return ~(x < torch.inf)
-
-
-def _first(marked: Tensor) -> int:
-    return int(marked.to(torch.int8).argmax())
-
-
-def _kind(x: Tensor) -> str:
-    """Which of the numbers that are not finite ``x`` holds."""
-    if bool(x.isnan().any()):
-        return "NaN"
-    return "+∞" if bool((x == torch.inf).any()) else "−∞"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attn_cli.attention.masks import UNLIMITED, MaskRule
+from attn_cli.attention.masks import HIDING, MOST_CONSTANTS, UNLIMITED, MaskRule
 from attn_cli.attention.types import Rules
 from attn_cli.explanation.types import Cause, CauseKind
 
@@ -20,17 +20,20 @@ class Hider:
         kind: which rule.
         hidden: ``(Sk,)`` bool, the keys that it hides from the query.
         of_row: what it says, for the whole row.
-        of_key: the same of one key; ``{key}`` stands for its number.
+        of_key: the same of one key; ``{key}`` stands for its number, ``{number}`` for what is added to its logit.
+        numbers: ``(Sk,)``, what is added to the logits, where the rule is to add something.
     """
 
     kind: CauseKind
     hidden: Tensor
     of_row: str
     of_key: str
+    numbers: Tensor | None = None
 
     def cause(self, key: int | None) -> Cause:
         """It as a cause, of the row or of one key's being hidden."""
-        sentence = self.of_row if key is None else self.of_key.format(key=key)
+        number = "" if key is None or self.numbers is None else f"{float(self.numbers[key]):.6g}"
+        sentence = self.of_row if key is None else self.of_key.format(key=key, number=number)
         return Cause(self.kind, sentence, int(self.hidden.sum()))
 
 
@@ -42,8 +45,8 @@ def hiders(rules: Rules, batch: int) -> tuple[Hider, ...]:
         batch: the batch item's number.
     """
     mask = rules.mask
-    found = [*_order(mask), *_length(mask, batch), *_keep(mask), *_bias(rules.bias, mask.num_keys)]
-    return tuple(found)
+    found = (*_order(mask), *_length(mask, batch), *_keep(mask), *_bias(rules.bias, mask.num_keys))
+    return (*found, *_constant(rules.bias, visible_keys(found, mask.num_keys)))
 
 
 def causes(every: tuple[Hider, ...], key: int | None = None) -> tuple[Cause, ...]:
@@ -104,3 +107,23 @@ def _bias(bias: Tensor | None, num_keys: int) -> list[Hider]:
     if not bool(hidden.any()):
         return []
     return [Hider("bias", hidden, "bias: keys where it is −∞", "bias: it is −∞ at key {key}")]
+
+
+def _constant(bias: Tensor | None, visible: Tensor) -> list[Hider]:
+    """A finite mask constant hides a key beside others that it is not added to; added to all, it cancels out."""
+    if bias is None:
+        return []
+    numbers = bias[0, 0, 0].expand(len(visible))
+    hidden = is_constant(numbers)
+    different = sorted(set(numbers[hidden].tolist()))
+    if not 1 <= len(different) <= MOST_CONSTANTS or not bool((visible & ~hidden).any()):
+        return []
+    told = " or ".join(f"{number:.6g}" for number in different)
+    of_row = f"bias: keys where it is {told}, a mask constant: practically hidden"
+    of_key = "bias: it is {number} at key {key}, a mask constant: practically hidden"
+    return [Hider("mask constant", hidden, of_row, of_key, numbers)]
+
+
+def is_constant(numbers: Tensor) -> Tensor:
+    """Which numbers of a bias are there to hide a key and yet finite."""
+    return (numbers <= HIDING) & (numbers > -torch.inf)

@@ -34,6 +34,7 @@ def row_of(row: OneRow, steps: RowSteps, top: int) -> Row:
         rules=tuple(hider.kind for hider in steps.hiders),
         causes=causes(steps.hiders),
         visible=int(seen.sum()),
+        outweighed=int((steps.reached & ~seen).sum()),
         largest=_largest(steps.logits),
         reference=steps.reference,
         exponentials=float(steps.exponentials.sum()),

@@ -50,6 +50,12 @@ class RowSteps:
     lse: float
     output: Tensor
 
+    @property
+    def reached(self) -> Tensor:
+        """``(Sk,)`` bool, the visible keys and those that a mask constant hides alone: what is NaN there is added."""
+        rules = tuple(hider for hider in self.hiders if hider.kind != "mask constant")
+        return visible_keys(rules, len(self.visible))
+
 
 def row_steps(row: OneRow, batch: int) -> RowSteps:
     """Compute all steps of a row; beside vectors over the keys, no more than a block of K or V is held."""

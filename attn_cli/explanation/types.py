@@ -9,7 +9,7 @@ from attn_cli.inputs.types import CallRecord
 from attn_cli.inspection.types import Finding
 
 Stage = Literal["scores", "scale", "softcap", "bias", "mask", "hide", "softmax", "mix", "projection"]
-CauseKind = Literal["causal", "window left", "window right", "valid length", "keep mask", "bias"]
+CauseKind = Literal["causal", "window left", "window right", "valid length", "keep mask", "bias", "mask constant"]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ class Cell:
         score: q · k.
         scaled, capped, biased: after scale, softcap and bias; the one before where there is no softcap or bias.
         bias: what is added, or None.
-        logit: what enters the softmax: ``biased`` where visible, else −∞ or the mask value.
+        logit: what enters the softmax: ``biased`` where visible or hidden by a mask constant in the bias alone, else −∞
+            or the mask value.
         exponential: exp(logit − reference).
         weight: after the softmax.
         part: what the key adds to the output.
@@ -151,6 +152,11 @@ class Cell:
     def is_visible(self) -> bool:
         """True where no rule hides it."""
         return not self.hidden_by
+
+    @property
+    def is_outweighed(self) -> bool:
+        """True where a mask constant in the bias alone hides it."""
+        return [cause.kind for cause in self.hidden_by] == ["mask constant"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,8 @@ class Row:
         rules: the kinds of rules that the row is under, whether or not they hide a key of it.
         causes: those that hide keys of it.
         visible: how many keys are visible.
+        outweighed: how many keys a finite mask constant in the bias hides and no other rule does: their logits stay
+            as they are, and e to them is next to nothing beside the others.
         largest: the largest logit that enters the softmax, with its key; None where every logit is −∞.
         reference: what is taken off every logit first: the largest logit or the sink; 0 where all are −∞.
         exponentials: Σⱼ exp(logitⱼ − reference) over the keys.
@@ -197,7 +205,7 @@ class Row:
         lse: ln Σⱼ exp(logitⱼ), without the sink.
         entropy: −Σⱼ Aⱼ ln Aⱼ in nats.
         effective_keys: exp(entropy).
-        hidden_weight: what a finite mask value leaves to hidden keys.
+        hidden_weight: what a finite mask value or constant leaves to hidden keys.
         top: the strongest keys.
         others: how many keys with a weight are not among them.
         output: weights · V.
@@ -218,6 +226,7 @@ class Row:
     rules: tuple[CauseKind, ...]
     causes: tuple[Cause, ...]
     visible: int
+    outweighed: int
     largest: tuple[float, int] | None
     reference: float
     exponentials: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attn_cli.explanation.types import Row, Words
+from attn_cli.inspection.findings.rules import counted
 
 COMPARE = ("Compare every query with every key", "scores = Q · Kᵀ", "A large dot product says: these two match.")
 SOFTCAP = ("Softcap", "capped = c · tanh(scaled / c)", "It keeps every logit between −c and c.")
@@ -44,7 +45,7 @@ def words_of(row: Row, head_dim: int, num_keys: int) -> tuple[Words, ...]:
         before = "biased"
     if row.rules:
         told.append(Words("mask", *MASK))
-    if row.visible < num_keys:
+    if row.visible + row.outweighed < num_keys:
         value = row.mask_value
         hidden = "−∞" if value is None else f"{value:.10g}"
         told.append(Words("hide", HIDE[0], HIDE[1].format(before=before, hidden=hidden), LEAKS if value else HIDE[2]))
@@ -56,6 +57,6 @@ def words_of(row: Row, head_dim: int, num_keys: int) -> tuple[Words, ...]:
 
 def _scale(row: Row, head_dim: int) -> Words:
     if row.is_default_scale:
-        sentence = f"Dot products of {head_dim} features grow with √{head_dim}; this undoes it."
+        sentence = f"Dot products of {counted(head_dim, 'feature')} grow with √{head_dim}; this undoes it."
         return Words("scale", "Scale", f"scaled = scores / √D = scores / √{head_dim}", sentence)
     return Words("scale", "Scale", "scaled = scores · scale", "The scale was given, in place of 1/√D.")

@@ -8,14 +8,13 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from attn_cli.attention.masks import HIDING
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.lengths import visible_keys
-from attn_cli.inputs.names import ADDITIVE, BIAS, KEY_MASK, MASK, role_of, split_name
+from attn_cli.inputs.names import ADDITIVE, BIAS, KEY_MASK, KEY_PADDING, MASK, role_of, split_name
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import TensorInfo
 from attn_cli.inputs.validation import CallSizes, is_float8
-
-HIDDEN_FROM = -1e4  # BERT's −10000 and everything below it hides a key; each framework has a number of its own
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Constraint:
         info: the tensor as the file has it.
         keep: bool, four axes, True = may attend; None for a bias.
         bias: float, four axes; None for a mask.
-        is_key_mask: True for Hugging Face's ``attention_mask``, whose 1 always means "may attend".
+        is_key_mask: True where the name says what a True means: in Hugging Face's ``attention_mask`` "may attend", in
+            the ``key_padding_mask`` of ``nn.MultiheadAttention`` "hidden".
         reading: how its axes were read, where that was to be decided.
     """
 
@@ -46,7 +46,14 @@ class Constraint:
         """What the tensor was taken for."""
         if self.bias is not None:
             return BIAS
-        return KEY_MASK if self.is_key_mask else MASK
+        if not self.is_key_mask:
+            return MASK
+        return KEY_PADDING if self.is_key_padding else KEY_MASK
+
+    @property
+    def is_key_padding(self) -> bool:
+        """True for the mask of ``nn.MultiheadAttention`` that marks padding."""
+        return role_of(self.leaf) == KEY_PADDING
 
 
 def read_constraint(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes, polarity: str) -> Constraint:
@@ -57,7 +64,7 @@ def read_constraint(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes, po
         info: its name, shape and dtype.
         x: its numbers.
         sizes: of the call.
-        polarity: ``"keep"`` or ``"drop"``, what True means in a mask; a key mask is not asked.
+        polarity: ``"keep"`` or ``"drop"``, what True means in a mask whose name does not say so.
 
     Raises:
         InputError: where its shape does not broadcast, or its numbers have no clear meaning.
@@ -66,6 +73,8 @@ def read_constraint(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes, po
     x = x.to(torch.float32) if is_float8(info.dtype) else x
     if role == KEY_MASK and tuple(x.shape) == (sizes.batch, sizes.keys):
         return _key_mask(path, info, x, sizes)
+    if role == KEY_PADDING:
+        return _key_padding(path, info, x, sizes)
     four, reading = as_four_axes(path, info, x, sizes)
     if x.is_floating_point():
         if role == MASK and split_name(info.name)[1].lower() != "attn_mask":
@@ -85,6 +94,15 @@ def _key_mask(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Const
     if is_additive:
         return Constraint(info, bias=four, reading="(B, Sk)")
     return Constraint(info, keep=_as_bool(path, info, four), is_key_mask=True)
+
+
+def _key_padding(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Constraint:
+    """``key_padding_mask`` of shape (B, Sk), or (Sk,) of a batch of one: True hides a key, and numbers are added."""
+    is_flat = tuple(x.shape) == (sizes.batch, sizes.keys) or (sizes.batch == 1 and tuple(x.shape) == (sizes.keys,))
+    four = x.reshape(sizes.batch, 1, 1, sizes.keys) if is_flat else as_four_axes(path, info, x, sizes)[0]
+    if x.is_floating_point():
+        return Constraint(info, bias=four, reading="(B, Sk)" if is_flat else "")
+    return Constraint(info, keep=~_as_bool(path, info, four), is_key_mask=True)
 
 
 def _is_ones_and_zeros(x: Tensor) -> bool:
@@ -138,13 +156,13 @@ def _unfit(path: str, info: TensorInfo, sizes: CallSizes) -> InputError:
 
 def repeats_lengths(constraint: Constraint, lens: Tensor, sizes: CallSizes) -> bool:
     """True where a padding mask hides exactly the keys that the valid lengths hide, and adds nothing elsewhere."""
-    if role_of(constraint.leaf) not in (KEY_MASK, ADDITIVE):
+    if role_of(constraint.leaf) not in (KEY_MASK, KEY_PADDING, ADDITIVE):
         return False
     visible = visible_keys(lens, sizes.keys)  # (B, 1, Sq or 1, Sk)
     if constraint.keep is not None:
         return bool((constraint.keep == visible).all())
     assert constraint.bias is not None  # a constraint is a mask or a bias
-    adds_nothing, hides = constraint.bias == 0, constraint.bias <= HIDDEN_FROM
+    adds_nothing, hides = constraint.bias == 0, constraint.bias <= HIDING
     return bool(torch.where(visible, adds_nothing, hides).all())
 
 
@@ -167,6 +185,8 @@ def used_info(constraint: Constraint, role: str | None = None) -> TensorInfo:
 
 def mask_text(constraint: Constraint, polarity: str) -> str:
     """What a True or a 1 means in a mask."""
-    meaning = "may attend" if constraint.is_key_mask or polarity == "keep" else "hidden"
-    sign = "1" if constraint.is_key_mask or constraint.info.dtype != "bool" else "True"
+    keeps = not constraint.is_key_padding if constraint.is_key_mask else polarity == "keep"
+    meaning = "may attend" if keeps else "hidden"
+    is_number = constraint.role == KEY_MASK or constraint.info.dtype != "bool"
+    sign = "1" if is_number else "True"
     return f"{shown(constraint.leaf)}: {sign} = {meaning}" + (f", {constraint.reading}" if constraint.reading else "")

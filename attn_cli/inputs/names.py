@@ -12,6 +12,7 @@ SINKS = "sinks"
 TOKEN_IDS = "token_ids"
 MASK = "mask"
 KEY_MASK = "attention_mask"
+KEY_PADDING = "key_padding_mask"
 ADDITIVE = "additive_mask"
 BIAS = "bias"
 OUTPUT = "output"
@@ -31,12 +32,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     TOKEN_IDS: ("token_ids", "input_ids"),
     MASK: ("mask", "attn_mask", "keep_mask"),
     KEY_MASK: ("attention_mask",),
+    KEY_PADDING: ("key_padding_mask",),
     ADDITIVE: ("additive_mask",),
     BIAS: ("bias", "attn_bias"),
     OUTPUT: ("output", "context", "attn_output"),
     WEIGHTS: ("weights", "attn_weights", "attn_probs", "attention_probs"),
 }
-CONSTRAINTS = (MASK, KEY_MASK, ADDITIVE, BIAS)
+CONSTRAINTS = (MASK, KEY_MASK, KEY_PADDING, ADDITIVE, BIAS)
 ROLE_OF = {alias: role for role, aliases in ALIASES.items() for alias in aliases}
 
 

@@ -25,7 +25,7 @@ from attn_cli.inputs.validation import CallSizes
 Infos = tuple[TensorInfo, TensorInfo, TensorInfo]
 ORDER = (
     "layout", "heads", "scale", "softcap", "mask", "valid lengths", "causal", "alignment", "window", "bias", "sinks",
-    "mask value", "dtype", "padding", "inputs", "projections", "tokens",
+    "mask value", "dtype", "padding", "inputs", "projections", "tokens", "output",
 )  # fmt: skip
 
 
@@ -86,7 +86,9 @@ class Planned:
 
     def recorded(self, sizes: CallSizes, reading: Reading | None = None) -> ReadRecord:
         """What the file says came out of the call."""
-        return read_recorded(self.file, self.call.output, self.call.weights, sizes, reading)
+        has_projection = self.projections is not None and self.projections.o is not None
+        output, weights = self.call.output, self.call.weights
+        return read_recorded(self.file, output, weights, sizes, reading, is_projected_on=has_projection)
 
 
 def loaded(
@@ -113,7 +115,8 @@ def loaded(
     """
     settings = plan.settings()
     tokens, said = read_tokens(plan.metadata, sizes)
-    every = [*conventions, *_grouped(sizes, settings), *rules.conventions, *([] if said is None else [said])]
+    every = [*conventions, *_grouped(sizes, settings), *rules.conventions, *record.conventions]
+    every += [] if said is None else [said]
     return LoadedCall(
         source=plan.file.path,
         prefix=plan.prefix,
@@ -127,6 +130,7 @@ def loaded(
         align=align_name(settings.align.value),
         align_chosen=not aligns_by_default(sizes, settings),
         recorded=record.recorded,
+        constraints=rules.constraints,
     )
 
 

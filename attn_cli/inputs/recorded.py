@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from attn_cli.inputs.layout import CUT, FOUR, THREE, TWO, Reading, as_heads, head_shape
 from attn_cli.inputs.names import OUTPUT, WEIGHTS
 from attn_cli.inputs.readers.base import TensorFile
-from attn_cli.inputs.settings import DEFAULT
-from attn_cli.inputs.types import Recorded, TensorInfo
+from attn_cli.inputs.settings import DEFAULT, FILE
+from attn_cli.inputs.types import Convention, Recorded, TensorInfo
 from attn_cli.inputs.validation import FLOATS, CallSizes
 
 RANKS = {FOUR: (4,), THREE: (3,), CUT: (2, 3), TWO: (2,)}
+LAYOUTS = ((FOUR, False), (FOUR, True), (THREE, False), (THREE, True), (CUT, False))  # kind, sequence first
 
 
 @dataclass(frozen=True)
@@ -20,34 +21,53 @@ class ReadRecord:
 
     recorded: Recorded
     tensors: tuple[TensorInfo, ...]
+    conventions: tuple[Convention, ...] = ()
 
 
 def read_recorded(
-    file: TensorFile, output: str | None, weights: str | None, sizes: CallSizes, reading: Reading | None
+    file: TensorFile,
+    output: str | None,
+    weights: str | None,
+    sizes: CallSizes,
+    reading: Reading | None,
+    *,
+    is_projected_on: bool = False,
 ) -> ReadRecord:
     """Read the tensors of these names, where there are any; a tensor that does not fit is left alone.
 
     Args:
         file: that holds them.
-        output: the name of ``(B, Hq, Sq, Dv)``, in the layout of q.
+        output: the name of ``(B, Hq, Sq, Dv)``, in the layout of q, or in another where that alone fits.
         weights: the name of ``(B, Hq, Sq, Sk)``, or ``(Hq, Sq, Sk)`` of a batch of one.
         sizes: of the whole call.
-        reading: the layout of q; None where the call is projected first, then four axes are expected.
+        reading: the layout of q; None where the call is projected first.
+        is_projected_on: True where the call has an output projection, which may have given any ``(B, Sq, features)``.
     """
-    reading = reading or Reading(FOUR, False, sizes.heads, sizes.kv_heads, DEFAULT)
+    own = reading or Reading(FOUR, False, sizes.heads, sizes.kv_heads, DEFAULT)
     infos = [None if name is None else file.info(name) for name in (output, weights)]
+    laid_out = _layout(infos[0], sizes, own, is_projected_on)
     used = [
-        infos[0] if _is_output(infos[0], sizes, reading) else None,
+        None if laid_out is None else infos[0],
         infos[1] if _is_weights(infos[1], sizes) else None,
     ]
     tensors = [None if info is None else file.read(info.name) for info in used]
     recorded = Recorded(
-        output=None if tensors[0] is None else as_heads(tensors[0], reading, sizes.heads),  # (B, Hq, Sq, Dv)
+        # (B, Hq, Sq, Dv)
+        output=None if tensors[0] is None or laid_out is None else as_heads(tensors[0], laid_out, sizes.heads),
         weights=None if tensors[1] is None else tensors[1].reshape(sizes.weights_shape),  # (B, Hq, Sq, Sk)
     )
     roles = zip(infos, used, (OUTPUT, WEIGHTS), strict=True)
     said = [replace(info, role=None if one is None else role) for info, one, role in roles if info is not None]
-    return ReadRecord(recorded, tuple(said))
+    is_told = laid_out is not None and laid_out != own
+    told = (Convention("output", laid_out.text, FILE),) if laid_out is not None and is_told else ()
+    return ReadRecord(recorded, tuple(said), told)
+
+
+def _layout(info: TensorInfo | None, sizes: CallSizes, own: Reading, is_projected_on: bool) -> Reading | None:
+    """The layout of q where the output fits it, else the first other that it fits, or None."""
+    others = (Reading(kind, is_first, sizes.heads, sizes.kv_heads, FILE) for kind, is_first in LAYOUTS)
+    possible = (one for one in others if not (is_projected_on and one.kind == CUT))
+    return next((one for one in (own, *possible) if _is_output(info, sizes, one)), None)
 
 
 def _is_output(info: TensorInfo | None, sizes: CallSizes, reading: Reading) -> bool:

@@ -35,11 +35,12 @@ from attn_cli.inputs.validation import CallSizes, check_floating, is_float8
 
 @dataclass(frozen=True)
 class ReadRules:
-    """Rules, what they were read from, and how."""
+    """Rules, what they were read from, and how; ``constraints`` are the masks and biases, each by itself."""
 
     rules: Rules
     tensors: tuple[TensorInfo, ...]
     conventions: tuple[Convention, ...]
+    constraints: tuple[Constraint, ...] = ()
 
 
 def read_rules(
@@ -69,7 +70,7 @@ def read_rules(
     infos = [info for info in (lens_info, sinks_info) if info is not None]
     infos += [used_info(constraint, "padding" if constraint in repeated else None) for constraint in constraints]
     said = _Said(call, sizes, settings, options, applied, repeated, mask, sinks)
-    return ReadRules(rules, tuple(infos), tuple(said.conventions()))
+    return ReadRules(rules, tuple(infos), tuple(said.conventions()), applied)
 
 
 def _constraint(file: TensorFile, name: str, sizes: CallSizes, settings: Settings) -> Constraint:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
+
+if TYPE_CHECKING:
+    from attn_cli.inputs.masking import Constraint
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,12 @@ class LoadedCall(CallRecord):
     Attributes:
         inputs: the tensors of the whole call; the selection is not yet applied.
         recorded: what the file says came out of the whole call.
+        constraints: the masks and biases that the rules of ``inputs`` were made of; empty where none came from a file.
     """
 
     inputs: AttentionInputs | ModuleInputs
     recorded: Recorded = Recorded()
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def record(self) -> CallRecord:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.blocks import row_blocks
-from attn_cli.attention.types import CallIndex, accumulation_dtype
+from attn_cli.attention.types import CallIndex, Rules, accumulation_dtype
+from attn_cli.inspection.drowned import drowned_rows
 from attn_cli.inspection.findings.rules import KERNEL_DISAGREES, counted, place_in_call
 from attn_cli.inspection.types import Finding, Place, Verification
 
@@ -20,7 +21,12 @@ LOGIT_ROUNDINGS = 256
 
 
 def verify(
-    inspection_output: Tensor, kernel_output: Tensor, against: str, dtype: torch.dtype, index: CallIndex
+    inspection_output: Tensor,
+    kernel_output: Tensor,
+    against: str,
+    dtype: torch.dtype,
+    index: CallIndex,
+    rules: Rules | None = None,
 ) -> Verification:
     """Compare two outputs of the same call value by value, in float64.
 
@@ -28,6 +34,8 @@ def verify(
     kernel's dtype explains: rounding its weights, their products with V and the output costs half an eps each, with
     some room. The second is what both pay in the accumulation dtype, where a logit of size L is off by about L·eps
     and its exponential by that share: room for logits up to some hundreds. Both terms follow the output's own size.
+    Where that is exceeded, the largest difference is that of the other rows if a finite mask constant hides every key
+    of some: they hold no more of a logit than the constant's own step leaves (:func:`drowned_rows`).
 
     Args:
         inspection_output: ``(B, Hq, Sq, Dv)``, the inspected weights times V.
@@ -35,7 +43,26 @@ def verify(
         against: the kernel's name.
         dtype: that the kernel ran in.
         index: where the selection sits in the whole call.
+        rules: the call's, where a bias may hide keys.
     """
+    found = _compare(inspection_output, kernel_output, against, dtype, index)
+    drowned = None
+    if rules is not None and found.max_abs_error > found.tolerance:
+        drowned = drowned_rows(rules)
+    if drowned is None or not bool(drowned.any()):
+        return found
+    return _compare(inspection_output, kernel_output, against, dtype, index, drowned)
+
+
+def _compare(
+    inspection_output: Tensor,
+    kernel_output: Tensor,
+    against: str,
+    dtype: torch.dtype,
+    index: CallIndex,
+    left_out: Tensor | None = None,
+) -> Verification:
+    """See :func:`verify`; ``left_out``, ``(B or 1, Hq or 1, Sq)``, are rows whose differences do not count."""
     worst, largest, disagreements = -math.inf, 0.0, 0
     inspected, returned = math.nan, math.nan
     place: Value | None = None
@@ -50,6 +77,8 @@ def verify(
         if bool(lonely.any()) and first is None:
             first = _at(lonely.to(torch.int8), start)
             inspected, returned = (_value(x, first, start) for x in (ours, theirs))
+        if left_out is not None:
+            sound = sound & ~left_out[:, :, rows, None]
         difference = torch.where(sound, (ours - theirs).abs(), -math.inf)  # (B, Hq, r, Dv)
         if float(difference.max()) > worst:
             worst, place = float(difference.max()), _at(difference, start)

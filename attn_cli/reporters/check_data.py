@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attn_cli.checks.types import CheckedCall, CheckResult
+from attn_cli.inputs.types import TensorInfo
+from attn_cli.inputs.unused import left_alone, resemblance
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Severity
 from attn_cli.reporters.call_data import Entry, convention_entries, finding_entry
@@ -48,8 +50,13 @@ def _call(call: CheckedCall) -> Entry:
         "dtype": call.dtype,
         "backend": backend,
         "conventions": convention_entries(call.call),
+        "unused": [_unused(info) for info in left_alone(call.call)],
         "findings": {severity: counts[severity] for severity in SEVERITIES},
     }
+
+
+def _unused(info: TensorInfo) -> Entry:
+    return {"name": info.name, "shape": list(info.shape), "dtype": info.dtype, "looks_like": resemblance(info)}
 
 
 def _explained(rule: Rule) -> Entry:

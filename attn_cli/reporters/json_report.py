@@ -92,9 +92,9 @@ def devices_document(usable: Usable) -> Document:
 
 
 def error_document(command: str, error: AttnError) -> Document:
-    """The document of a command that failed."""
+    """The document of a command that failed; of what it did before, it tells no more than the findings."""
     told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return _envelope(command, "error", error.exit_code, data=None, findings=[], error=told)
+    return _envelope(command, "error", error.exit_code, data=None, findings=error.findings, error=told)
 
 
 def write_document(document: Mapping[str, Any], stream: TextIO) -> None:

@@ -29,6 +29,8 @@ COMMANDS = tuple(_DEFINITIONS)
 _DONE: dict[str, Schema] = {"bench": {"enum": [0, 1, 130]}}
 # Exit codes of a document with findings, where they are an answer.
 _FOUND: dict[str, Schema] = {"check": {"enum": [0, 1]}, "diff": {"const": 1}}
+# Commands whose failure leaves what was found before it standing.
+_FINDS_AND_FAILS = ("check",)
 
 
 def schema_for(command: str) -> Schema:
@@ -52,7 +54,7 @@ def schema_for(command: str) -> Schema:
             findings=list_of(ref("finding")),
             error={"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
         ),
-        "oneOf": _outcomes(*_answers(command)),
+        "oneOf": _outcomes(*_answers(command), {} if command in _FINDS_AND_FAILS else {"maxItems": 0}),
         "$defs": {
             "error": object_of(code=TEXT, message=TEXT, hint=TEXT_OR_NULL),
             "finding": finding(),
@@ -67,7 +69,7 @@ def _answers(command: str) -> tuple[Schema, Schema]:
     return done, _FOUND.get(command, done)
 
 
-def _outcomes(done: Schema, found: Schema) -> list[Schema]:
+def _outcomes(done: Schema, found: Schema, failed: Schema) -> list[Schema]:
     """What belongs together: an error has no data, and the status says whether there are findings."""
 
     def outcome(status: str, exit_code: Schema, data: str, findings: Schema, error: str) -> Schema:
@@ -78,5 +80,5 @@ def _outcomes(done: Schema, found: Schema) -> list[Schema]:
     return [
         outcome("ok", done, "object", none, "null"),
         outcome("findings", found, "object", some, "null"),
-        outcome("error", {"minimum": 1}, "null", none, "object"),
+        outcome("error", {"minimum": 1}, "null", failed, "object"),
     ]

@@ -28,6 +28,7 @@ def check_definitions() -> dict[str, Schema]:
         ),
         "call": _call(),
         "rule": _rule(),
+        "unused": _unused(),
         "finding": finding(file=said(TEXT, "The file of the call it was found in.")),
     }
 
@@ -46,8 +47,14 @@ def _call() -> Schema:
         dtype=TEXT,
         backend=object_of(requested=TEXT, ran=TEXT, kernel=TEXT),
         conventions=list_of(object_of(name=TEXT, value=TEXT, origin=TEXT)),
+        unused=said(list_of(ref("unused")), "Tensors of the file that nothing was done with."),
         findings=said(object_of(error=COUNT, warning=COUNT, info=COUNT), "How many of each severity."),
     )
+
+
+def _unused() -> Schema:
+    looks_like = said({"enum": ["mask", "result", None]}, "What it is by its name; null says nothing.")
+    return object_of(name=TEXT, shape=list_of(COUNT), dtype=TEXT, looks_like=looks_like)
 
 
 def _rule() -> Schema:

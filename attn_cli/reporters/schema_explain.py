@@ -17,7 +17,7 @@ from attn_cli.reporters.schema_parts import (
 )
 
 STAGES = ("scores", "scale", "softcap", "bias", "mask", "hide", "softmax", "mix", "projection")
-RULES = ("causal", "window left", "window right", "valid length", "keep mask", "bias")
+RULES = ("causal", "window left", "window right", "valid length", "keep mask", "bias", "mask constant")
 _TRUTH: Schema = {"type": "boolean"}
 _WHOLE: Schema = {"type": "integer"}
 

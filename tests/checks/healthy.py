@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from attn_cli.inputs.types import LoadedCall
+from attn_cli.attention.types import AttentionInputs
+from attn_cli.inputs.types import LoadedCall, Recorded
 from tests.checks.cases import case
 
 SIZE = 24
@@ -25,6 +27,21 @@ def additive(keep: Tensor, constant: float = -torch.inf, dtype: torch.dtype = to
 def big(queries: int = SIZE, keys: int = SIZE, **options: object) -> LoadedCall:
     """Three items of four heads."""
     return case(3, 4, queries, keys, **options)  # type: ignore[arg-type]
+
+
+def eager(dtype: torch.dtype, constant: float, softcap: float | None = None, queries: int = SIZE) -> LoadedCall:
+    """A causal call padded on the left, with the output and the weights of Hugging Face's eager attention.
+
+    The constant is added in the dtype of the call, and with it the first rows of padded items see hidden keys alone.
+    """
+    call = big(queries, dtype=dtype, softcap=softcap, bias=additive((CAUSAL & LEFT)[:, :, -queries:], constant, dtype))
+    inputs = call.inputs
+    assert isinstance(inputs, AttentionInputs)
+    logits = inputs.q @ inputs.k.mT * inputs.q.shape[-1] ** -0.5
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    weights = (logits + inputs.rules.bias).softmax(-1, dtype=torch.float32).to(dtype)
+    return replace(call, recorded=Recorded(weights @ inputs.v, weights))
 
 
 def right_padded_tokens() -> Tensor:

@@ -68,3 +68,16 @@ def test_the_divergence_is_the_one_that_is_inspected():
     ours = duplicates._divergence(seen, (0, 1, 2, 3), tuple(range(6)))
     theirs = inspect(seen.inputs, InspectOptions(similarity=True)).similarity.mean(dim=0)
     torch.testing.assert_close(ours.triu(1), theirs.triu(1), atol=1e-6, rtol=0)
+
+
+def test_heads_that_look_at_one_key_alone_are_no_copies():
+    call = case(heads=4)
+    k = call.inputs.k.clone()
+    k[:, :, 0] += 30
+    assert findings(Duplicates(), changed(call, q=call.inputs.q.abs() + 1, k=k)) == ()
+
+
+@pytest.mark.parametrize("keys", [4, 12])
+def test_few_choices_show_no_copy(keys):
+    found = findings(Duplicates(), with_copy(batch=1, queries=2, keys=keys))
+    assert [one.count for one in found] == ([1] if 2 * (keys - 1) >= 16 else [])

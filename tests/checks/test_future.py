@@ -62,6 +62,53 @@ def test_a_diagonal_one_too_far():
     assert "one too far" in found.hint
 
 
+@pytest.mark.parametrize("ahead", [2, 3, 7])
+def test_a_diagonal_further_off_is_told(ahead):
+    found = finding(CHECK, square(ONES.tril(ahead)[None, None]))
+    assert (found.severity, found.place) == ("info", Place("mask", query=0, key=1))
+    assert found.count == int(ONES.tril(ahead).sum() - ONES.tril().sum())
+    assert f"each query sees up to {ahead} later keys" in found.message
+    assert f"{ahead} too far" in found.hint
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+@pytest.mark.parametrize("left", [False, True])
+def test_a_diagonal_too_far_beside_padding(ahead, left):
+    padded = torch.arange(SIZE) < torch.tensor([SIZE, 8])[:, None]
+    keep = ONES.tril(ahead) & (padded.flip(-1) if left else padded)[:, None, None]
+    found = finding(CHECK, square(keep))
+    assert found.severity == ("warning" if ahead == 1 else "info")
+    assert f"{'one' if ahead == 1 else ahead} too far" in found.hint
+
+
+def unattended(keep):
+    """What Hugging Face's AttentionMaskConverter makes of it: rows that see no key see all of them."""
+    return keep | ~keep.any(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("pads", [[0, 1], [0, 2], [0, 5], [3, 0], [0, 0, 1], [0, 9, 4]])
+@pytest.mark.parametrize("is_additive", [False, True])
+def test_rows_of_padding_that_were_given_all_keys(pads, is_additive):
+    left = (torch.arange(SIZE) >= torch.tensor(pads)[:, None])[:, None, None]
+    keep = unattended(CAUSAL & left)
+    rules = {"bias": additive(keep, torch.finfo(torch.float32).min)} if is_additive else {"keep": keep}
+    assert findings(CHECK, case(len(pads), queries=SIZE, keys=SIZE, **rules)) == ()
+
+
+def test_a_leak_beside_rows_that_were_given_all_keys():
+    keep = unattended(CAUSAL & (torch.arange(SIZE) >= torch.tensor([0, 3])[:, None])[:, None, None])
+    keep[1, 0, 6, 8] = True
+    found = finding(CHECK, square(keep))
+    assert (found.place, found.count) == (Place("mask", batch=1, query=6, key=8), 1)
+
+
+def test_a_row_of_text_that_sees_all_keys_is_no_padding():
+    keep = CAUSAL.clone()
+    keep[..., 0, :] = True
+    found = finding(CHECK, square(keep))
+    assert (found.place, found.count) == (Place("mask", query=0, key=1), SIZE - 1)
+
+
 def test_batch_items_and_heads_that_differ_are_named():
     keep = CAUSAL.repeat(2, 3, 1, 1)
     keep[1, 2, 4, 8] = True
@@ -107,7 +154,6 @@ def pairs(*blocks):
         pairs((1, 4), (6, 9)),  # images
         (ONES.tril(2) & ONES.triu(-2))[None, None],  # a window to both sides
         (ONES.tril(1) & ONES.triu(-2))[None, None],
-        (ONES.tril(3))[None, None],  # no causal order of a known kind
         torch.block_diag(*[torch.ones(n, n) for n in (1, 1, 2, 1, 3, 4)]).bool()[None, None],  # packed texts
         (torch.arange(SIZE) < 5).expand(1, 1, SIZE, SIZE),  # padding, spelled out
         (torch.arange(SIZE) < 5)[None, None, None],
@@ -125,3 +171,18 @@ def test_two_queries_that_see_each_other_are_no_image():
 def test_a_window_to_the_right_that_was_asked_for():
     assert findings(CHECK, case(queries=SIZE, keys=SIZE, window=(4, 1))) == ()
     assert findings(CHECK, case(queries=2, keys=2, keep=torch.ones(1, 1, 2, 2, dtype=torch.bool))) == ()
+
+
+def test_a_small_sparse_mask_is_causal_by_chance():
+    keep = torch.eye(5, dtype=torch.bool)
+    keep[[1, 2, 3, 4, 4], [0, 1, 0, 1, 3]] = True  # half of the earlier cells
+    keep[1, 3] = True
+    assert findings(CHECK, case(queries=5, keys=5, keep=keep[None, None])) == ()
+
+
+@pytest.mark.parametrize("later", [4, 6])
+def test_earlier_keys_must_be_many_times_as_many_as_later_ones(later):
+    keep = (torch.ones(20, 20).tril() * torch.ones(20, 20).triu(-1)).bool()  # 19 earlier cells
+    keep[torch.arange(later) * 2, torch.arange(later) * 2 + 5] = True
+    found = findings(CHECK, case(queries=20, keys=20, keep=keep[None, None]))
+    assert [one.count for one in found] == ([later] if 4 * later <= 19 else [])

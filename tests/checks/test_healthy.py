@@ -14,7 +14,7 @@ from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.pipeline import RunOptions
 from tests.checks.cases import case
-from tests.checks.healthy import HEALTHY
+from tests.checks.healthy import HEALTHY, eager
 
 SAMPLES = Path(__file__).parents[2] / "sample_inputs"
 CPU = RunOptions(device="cpu")
@@ -24,6 +24,17 @@ CPU = RunOptions(device="cpu")
 @pytest.mark.parametrize("dtype", [None, "bfloat16", "float16", "float64"])
 def test_a_sound_call_has_no_finding(name, dtype):
     assert check_call(HEALTHY[name](), CHECKS, RunOptions(device="cpu", dtype=dtype)).findings == ()
+
+
+@pytest.mark.parametrize("softcap", [None, 50.0])
+@pytest.mark.parametrize("constant", [-1e9, -1e4, "lowest"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_eager_attention_gives_padded_on_the_left_is_sound(dtype, constant, softcap):
+    """Rows whose keys a finite constant hides, all of them, hold no more of the logits than its rounding leaves."""
+    lowest = torch.finfo(dtype).min
+    call = eager(dtype, lowest if constant == "lowest" else max(constant, lowest), softcap)
+    found = check_call(call, CHECKS, CPU).findings
+    assert [(one.code, one.severity) for one in found] == [("ATTN010", "info")]
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16", "float16"])

@@ -29,6 +29,7 @@ def test_a_head_that_looks_at_a_small_value_alone_is_inactive():
     q, k, v = (x.clone() for x in (call.inputs.q, call.inputs.k, call.inputs.v))
     q[:, 4], k[:, 4] = 1.0, -1.0
     k[:, 4, 0] = 3.0
+    v[:, 4] *= 0.5  # half of the others is not small yet
     v[:, 4, 0] = 0.0
     found = finding(Inactive(), changed(call, q=q, k=k, v=v))
     assert found.place.head == 4
@@ -66,3 +67,8 @@ def test_empty_and_broken_batch_items_are_left_out():
     call.inputs.v[0, 0, 0, 0] = torch.nan
     assert finding(Inactive(), call).place.head == 2
     assert findings(Inactive(), changed(call, v=call.inputs.v * torch.nan)) == ()
+
+
+def test_a_small_output_of_one_number_may_be_chance():
+    assert findings(Inactive(), with_values(0.05, dim=1, queries=1)) == ()
+    assert finding(Inactive(), with_values(0.0, dim=1, queries=1)).place.head == 2

@@ -67,6 +67,9 @@ def test_a_selection_changes_neither_the_sizes_nor_the_place():
         case(3, 3, keep=torch.tensor([True, False, True])[None, :, None, None].expand(1, 3, 1, 8)),  # a head is off
         case(3, 3, keep=CAUSAL[None, None] & (CAUSAL.T | (torch.arange(8) < 5))),
         case(3, 3, keep=torch.stack([CAUSAL.triu(-n) for n in range(3)])[None]),  # windows
+        case(
+            3, 3, queries=5, keep=torch.stack([CAUSAL.triu(-n) for n in range(3)])[None, :, 3:]
+        ),  # of the last queries
         case(8, 4, keep=CAUSAL[None, None]),
         case(8, 4, keep=CAUSAL.flip(0)[None, None].flip(2)),
         case(8, 4, keep=CAUSAL.flip(-1)[None, None].flip(2)),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from attn_cli.checks.rules import overflow
 from attn_cli.checks.rules.overflow import Overflow
 from tests.checks.cases import case, changed, finding, findings
 
@@ -84,3 +85,13 @@ def test_bad_numbers_in_the_inputs_are_no_overflow():
     call.inputs.q[0, 0, 0, 0] = torch.inf
     call.inputs.k[0, 1, 2, 3] = torch.nan
     assert findings(Overflow(), call) == ()
+
+
+@pytest.mark.parametrize("constant", [-1e9, torch.finfo(torch.float32).min])
+def test_a_mask_constant_asks_for_no_second_pass(constant, monkeypatch):
+    def measure(*_):
+        raise AssertionError("the logits are computed again")
+
+    monkeypatch.setattr(overflow, "_measure", measure)
+    bias = torch.zeros(1, 1, 8, 8).masked_fill(torch.ones(8, 8).triu(1).bool(), constant)
+    assert findings(Overflow(), case(bias=bias)) == ()

@@ -143,3 +143,48 @@ def test_a_selection_is_named_in_the_numbers_of_the_whole_call():
     assert found.place == Place(batch=2, head=1, query=4, key=6)
     assert "batch item 2 ends with 2 keys" in found.message
     assert found.hint == "Give valid lengths, or a mask that hides the padding."
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [[5, 6, 7, 8, 9, 3, 3], [4, 2, 8, 1, 10, 11, 12]],  # a text that ends in "!!"
+        [[5, 6, 7, 8, 9, 3, 3], [4, 2, 8, 1, 10, 8, 3]],  # and one that ends in "!"
+        [[0, 0, 7, 8, 9, 13, 15], [0, 2, 8, 1, 10, 11, 12]],
+    ],
+)
+def test_a_token_that_is_repeated_is_no_padding(ids):
+    assert findings(CHECK, case(2, queries=7, keys=7, token_ids=torch.tensor(ids))) == ()
+
+
+def test_runs_in_several_items_are_padding_and_so_is_a_long_one():
+    short = torch.tensor([[5, 6, 7, 8, 0, 0, 0], [4, 2, 8, 1, 10, 0, 0]])
+    assert finding(CHECK, case(2, queries=7, keys=7, token_ids=short)).count == 5
+    long = torch.tensor([[5, 6, 7, 0, 0, 0, 0], [4, 2, 8, 1, 10, 11, 12]])
+    found = finding(CHECK, case(2, queries=7, keys=7, token_ids=long))
+    assert (found.severity, found.count) == ("warning", 4)
+
+
+def test_a_token_three_times_in_one_of_two_items_is_worth_a_note():
+    ids = torch.tensor([[5, 6, 7, 8, 3, 3, 3], [4, 2, 8, 1, 10, 11, 12]])
+    found = finding(CHECK, case(2, queries=7, keys=7, token_ids=ids))
+    assert (found.severity, found.count) == ("info", 3)
+    assert "if the text itself repeats the token" in found.hint
+    assert "--valid-lens 4,7" in found.hint
+
+
+def test_keys_of_one_number_may_be_the_same_by_chance():
+    call = case(2, queries=9, keys=9, dim=1, kv_heads=1)
+    k = call.inputs.k.clone()
+    k[1, :, -4:] = 0.5
+    assert findings(CHECK, changed(call, k=k)) == ()
+    k[1, :, -4:] = 0.0
+    assert finding(CHECK, changed(call, k=k)).count == 4
+
+
+@pytest.mark.parametrize(("constant", "number"), [(-6.0, 1), (-13.0, 0)])
+def test_a_trace_of_weight_is_a_leaking_constants_business(constant, number):
+    bias = torch.zeros(3, 1, 1, 8).masked_fill(~REAL[:, None, None], constant)
+    found = findings(CHECK, case(3, token_ids=IDS, bias=bias))
+    assert len(found) == number
+    assert all(float(one.message.split("and ")[-1].split("%")[0]) < 10 for one in found)

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from attn_cli.attention.masks import MaskRule, aligned_places
 from attn_cli.attention.types import Rules
+from attn_cli.checks import CHECKS
 from attn_cli.checks import cells as module
-from attn_cli.checks.patterns import Pattern, hiding_constants, patterns, tell, visible_keys
+from attn_cli.checks.patterns import Pattern, count_seen, every_part, hiding_constants, tell
+from tests.checks.cases import case, evidence
 
 
 @settings(deadline=None, max_examples=40)
@@ -15,11 +17,10 @@ from attn_cli.checks.patterns import Pattern, hiding_constants, patterns, tell, 
 def test_rows_are_measured_cell_by_cell(queries, keys, seed, at_once, offset):
     generator = torch.Generator().manual_seed(seed)
     keep = torch.rand(2, 3, queries, keys, generator=generator) < 0.4
-    places = torch.arange(queries) + offset
     before, module.CELLS_AT_ONCE = module.CELLS_AT_ONCE, at_once
     try:
         pattern = Pattern("mask", keep, keys)
-        seen, order = pattern.visible, pattern.cells.order(places)
+        seen, order = pattern.visible, pattern.cells.order(offset)
     finally:
         module.CELLS_AT_ONCE = before
     assert torch.equal(seen.keys, keep.any(dim=2))
@@ -43,10 +44,10 @@ def test_rows_are_measured_cell_by_cell(queries, keys, seed, at_once, offset):
 def test_a_bias_is_a_mask_as_far_as_few_numbers_hide():
     mask = MaskRule(6, torch.arange(4))
     bias = torch.randn(1, 1, 4, 6)
-    assert patterns(Rules(mask, bias=bias)) == ()
+    assert not every_part(Rules(mask, bias=bias))[0].hides
     bias[0, 0, 1, 2], bias[0, 0, 3, 4] = -torch.inf, -1e9
-    (pattern,) = patterns(Rules(mask, bias=bias))
-    assert pattern.name == "bias"
+    (pattern,) = every_part(Rules(mask, bias=bias))
+    assert (pattern.name, pattern.hides) == ("bias", True)
     assert (~pattern.tile()).nonzero().tolist() == [[0, 0, 1, 2], [0, 0, 3, 4]]
     assert hiding_constants(bias) == (-torch.inf, -1e9)
     assert hiding_constants(-1000.0 * torch.arange(1, 9).view(1, 1, 2, 4)) == ()  # distances
@@ -70,7 +71,7 @@ def test_all_rules_together_are_told(queries, keys, causal, lens, keep, bias):
     cells = cells if hides is None or not bool((hides < 0).any()) else cells & (hides == 0)
     cells = cells.expand(*cells.shape[:2], queries, keys)
     rules = Rules(mask, bias=hides)
-    assert (visible_keys(rules) == cells.sum(dim=-1)).all()
+    assert (count_seen(mask, [one for one in every_part(rules) if one.hides]) == cells.sum(dim=-1)).all()
     told = tell(rules)
     each = told.cells // cells.numel()  # lengths that hide nothing may still differ by item
     assert told.cells == each * cells.numel()
@@ -84,3 +85,15 @@ def test_what_is_told_reads_well():
     assert tell(Rules(MaskRule(2, torch.arange(2)))).text == "4 of 4 cells are visible and no query row is empty"
     none = MaskRule(2, torch.arange(2), keep=torch.zeros(1, 1, 2, 2, dtype=torch.bool))
     assert tell(Rules(none)).text == "0 of 4 cells are visible and 2 query rows are empty"
+
+
+def test_a_mask_is_walked_once(monkeypatch):
+    """For what its rows see, however many rules ask; its order is told from that where nothing lies on both sides."""
+    rows = []
+    tile = Pattern.tile
+    monkeypatch.setattr(Pattern, "tile", lambda self, some: rows.append(some) or tile(self, some))
+    seen = evidence(case(keep=torch.ones(8, 8).tril().bool()[None, None]))
+    for check in CHECKS:
+        assert tuple(check.find(seen)) == ()
+    assert len(rows) == 2  # what they see, and the two cells at each query's own place
+    assert seen.spread is seen.spread

@@ -133,3 +133,9 @@ def test_a_selection_names_places_of_the_whole_call():
     assert found.place == Place("mask", query=0, key=1)
     assert "batch 1, head 2, query" in found.message
     assert "4 of 16 cells are visible" in found.message
+
+
+def test_two_queries_can_look_like_anything():
+    keep = torch.tensor([[False, True], [False, False]])[None, None]
+    assert findings(CHECK, case(queries=2, keys=2, keep=keep)) == ()
+    assert findings(CHECK, case(queries=2, keys=6, keep=torch.ones(2, 6).triu(5).bool()[None, None])) == ()

@@ -9,16 +9,23 @@ from attn_cli.attention import textbook
 from attn_cli.attention.selection import Selection
 from attn_cli.checks import evidence as evidence_module
 from attn_cli.checks import readings
-from attn_cli.checks.readings import chosen, inverted, output_change, output_under
+from attn_cli.checks.patterns import chosen
+from attn_cli.checks.readings import output_change, output_under, rules_with
 from tests.checks.cases import case, evidence
 
 UPPER = torch.ones(8, 8).triu(1).bool()[None, None]
 
 
+def inverted(seen, kind):
+    """The rules with the mask, or the bias, read the other way round."""
+    (part,) = (part for part in seen.parts if part.kind == kind)
+    return rules_with(seen, {part: part.inverted()})
+
+
 def both(call, **options):
     """Evidence, and its rules with the mask inverted."""
     seen = evidence(call, **options)
-    return seen, inverted(seen.inputs.rules, "mask")
+    return seen, inverted(seen, "mask")
 
 
 @pytest.mark.parametrize("selection", [Selection(), Selection(batch=(1,), heads=(2, 0), queries=(3, 6))])
@@ -57,10 +64,10 @@ def test_long_calls_are_sampled_and_say_so(monkeypatch):
 
 
 def test_both_kinds_of_mask_are_inverted():
-    rules = case(keep=~UPPER, bias=torch.zeros(1, 1, 8, 8).masked_fill(UPPER, -1e9)).inputs.rules
-    assert torch.equal(inverted(rules, "mask").mask.keep, UPPER)
-    assert torch.equal(inverted(rules, "bias").bias, torch.zeros(1, 1, 8, 8).masked_fill(~UPPER, -1e9))
-    assert inverted(rules, "bias").mask.keep is rules.mask.keep
+    seen = evidence(case(keep=~UPPER, bias=torch.zeros(1, 1, 8, 8).masked_fill(UPPER, -1e9)))
+    assert torch.equal(inverted(seen, "mask").mask.keep, UPPER)
+    assert torch.equal(inverted(seen, "bias").bias, torch.zeros(1, 1, 8, 8).masked_fill(~UPPER, -1e9))
+    assert torch.equal(inverted(seen, "bias").mask.keep, ~UPPER)
 
 
 def test_the_selected_part_of_a_mask():

@@ -15,6 +15,7 @@ from attn_cli.checks.rules import recorded
 from attn_cli.checks.rules.recorded import RecordedDisagrees
 from attn_cli.inputs.types import Recorded
 from tests.checks.cases import case, changed, finding, findings
+from tests.checks.healthy import eager
 
 HIDDEN = torch.tensor([8, 5])
 
@@ -270,3 +271,37 @@ def test_infinite_values_do_not_raise():
     call = case()
     made = changed(call, v=call.inputs.v * torch.inf)
     assert {one.code for one in findings(RecordedDisagrees(), holding(made, softmax_of(call)[1]))} == {"ATTN006"}
+
+
+@pytest.mark.parametrize("what", ["output", "weights"])
+def test_a_wrong_row_beside_rows_of_mask_constants_alone_is_named(what):
+    """The rows that a constant hides speak for no other reading, and hide no fault of another row."""
+    call = eager(torch.float32, -1e9)
+    made = getattr(call.recorded, what)
+    made[1, 2, 20] = made[1, 2, 20].flip(-1)
+    found = finding(RecordedDisagrees(), call)
+    assert (found.place.tensor, found.place.batch, found.place.head, found.place.query) == (what, 1, 2, 20)
+    assert found.count == 1
+    assert "as it was read" not in found.message
+
+
+def test_a_missing_mask_is_named_beside_rows_of_mask_constants_alone():
+    call = eager(torch.float32, -1e9)
+    found = finding(RecordedDisagrees(), holding(call, softmax_of(call)[1]))
+    assert "is what no bias gives" in found.message
+
+
+def test_a_nan_in_a_row_of_mask_constants_alone_is_told():
+    call = eager(torch.float32, -1e9)
+    call.recorded.output[1, 0, 0, 3] = torch.nan
+    assert "is NaN where the definition gives" in finding(RecordedDisagrees(), call).message
+
+
+def test_an_output_with_as_many_queries_as_heads_may_be_turned():
+    call = case(heads=4, queries=4, keys=4)
+    output = softmax_of(call)[1]
+    found = finding(RecordedDisagrees(), holding(call, output.transpose(1, 2)))
+    assert (found.severity, found.place.tensor) == ("info", "output")
+    assert "(B, Sq, Hq, Dv)" in found.message
+    assert findings(RecordedDisagrees(), holding(call, output)) == ()
+    assert finding(RecordedDisagrees(), holding(call, 2 * output.transpose(1, 2))).severity == "error"

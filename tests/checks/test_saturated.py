@@ -1,5 +1,6 @@
 """ATTN015: most heads look at one key each."""
 
+import pytest
 import torch
 
 from attn_cli.attention.selection import Selection
@@ -50,3 +51,10 @@ def test_a_broken_head_is_not_counted():
     assert finding(Saturated(), call).count == 4
     call.inputs.q[...] = torch.nan
     assert findings(Saturated(), call) == ()
+
+
+@pytest.mark.parametrize("constant", [-torch.inf, -1e4, torch.finfo(torch.float32).min])
+def test_one_key_that_an_additive_mask_leaves_is_no_saturation(constant):
+    """The first step with a static cache."""
+    bias = torch.zeros(1, 1, 1, 64).masked_fill(torch.arange(64) > 0, constant)
+    assert findings(Saturated(), case(1, 8, 1, 64, bias=bias)) == ()

@@ -89,3 +89,21 @@ def test_broken_rows_are_left_out():
 def test_a_selection_is_measured_alone():
     call = long(dim=64, scale=1.0, selection=Selection(batch=(1,), heads=(2,)))
     assert "median of 1 head)" in finding(Scale(), call).message
+
+
+@pytest.mark.parametrize("factor", [5, 7])
+def test_logits_must_be_several_times_too_large(factor):
+    call = long(dim=64)
+    assert len(findings(Scale(), changed(call, q=call.inputs.q * factor))) == (factor > 6)
+
+
+@pytest.mark.parametrize("factor", [0.55, 0.75])
+def test_a_large_scale_is_judged_by_the_logits(factor):
+    call = long(dim=16, scale=1.0)
+    assert len(findings(Scale(), changed(call, q=call.inputs.q * factor))) == (4 * factor > 2.5)
+
+
+@pytest.mark.parametrize("factor", [2, 5])
+def test_without_the_scale_the_logits_would_have_to_be_usual(factor):
+    call = long(dim=64, scale=1.0)
+    assert len(findings(Scale(), changed(call, q=call.inputs.q * factor))) == (factor < 3)

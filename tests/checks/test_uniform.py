@@ -54,3 +54,15 @@ def test_rows_with_one_visible_key_say_nothing():
 
 def test_a_broken_head_is_not_uniform():
     assert findings(Uniform(), with_head("k", 1, torch.nan)) == ()
+
+
+@pytest.mark.parametrize("keys", [3, 6])
+def test_few_choices_show_no_uniform_head(keys):
+    found = findings(Uniform(), with_head("k", 1, 1.0, batch=1, queries=1, keys=keys))
+    assert [one.count for one in found] == ([1] if keys - 1 >= 4 else [])
+
+
+def test_a_head_of_one_dimension_is_uniform_where_its_logits_do_not_differ_at_all():
+    call = case(queries=1, dim=1, heads=2)
+    assert findings(Uniform(), changed(call, q=call.inputs.q.sign() * 0.02)) == ()
+    assert finding(Uniform(), changed(call, q=torch.zeros_like(call.inputs.q))).count == 4

@@ -2,14 +2,17 @@
 
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from attn_cli.checks import CHECKS
 from attn_cli.commands.check import CODES
 from attn_cli.main import main
+from attn_cli.reporters.schema import schema_for
 from tests.cli.process import MINILM, SAMPLES, attn
 
 
@@ -191,6 +194,62 @@ def test_what_was_found_before_a_bad_file_is_shown(nan, capsys):
     assert "README.md" in err
     failed = document(capsys, nan, str(SAMPLES / "README.md"))
     assert (failed["status"], failed["data"]) == ("error", None)
+
+
+def test_a_bad_file_loses_nothing_of_the_others(nan, healthy, tmp_path, capsys):
+    broken = [tmp_path / f"broken{number}.safetensors" for number in range(2)]
+    for path in broken:
+        path.write_bytes(b"no tensors")
+    files = (str(broken[0]), nan, str(broken[1]), healthy)
+    code, out, err = checked(capsys, *files)
+    assert code == 2
+    assert "ATTN001" in out
+    assert "2 calls in 2 files: " in out
+    assert [line.split(": ")[2] for line in err.splitlines() if line.startswith("attn: error: ")] == list(
+        map(str, broken)
+    )
+    failed = document(capsys, *files)
+    assert (failed["status"], failed["exit_code"], failed["data"]) == ("error", 2, None)
+    assert failed["error"]["message"].startswith(str(broken[0]))
+    assert {finding["file"] for finding in failed["findings"]} == {nan}
+    assert "ATTN001" in codes(failed)
+    jsonschema.validate(failed, schema_for("check"))
+    fine = document(capsys, str(broken[0]), healthy)
+    assert (fine["status"], fine["findings"]) == ("error", [])
+    jsonschema.validate(fine, schema_for("check"))
+
+
+def test_what_was_left_alone_is_told(tmp_path, capsys):
+    path = str(tmp_path / "more.safetensors")
+    more = {"output": normal(2, 4, 19, 8), "src_mask": torch.ones(2, 7), "rope": normal(20), "attn_out": normal(2, 3)}
+    save_file(qkv() | more, path)
+    code, out, _ = checked(capsys, path)
+    told = " ".join(out.split())
+    assert code == 0
+    assert "not used: output, attn_out, rope and 1 tensor more" in told
+    assert "info src_mask (2, 7): looks like a mask, and was not checked" in told
+    assert "info output (2, 4, 19, 8), attn_out (2, 3): look like a result, and was not" in told
+    (call,) = document(capsys, path)["data"]["calls"]
+    assert {one["name"]: one["looks_like"] for one in call["unused"]} == {
+        "output": "result",
+        "attn_out": "result",
+        "rope": None,
+        "src_mask": "mask",
+    }
+    jsonschema.validate(document(capsys, path), schema_for("check"))
+
+
+def test_an_output_as_hugging_face_returns_it_is_checked(tmp_path, capsys):
+    tensors = qkv()
+    output = F.scaled_dot_product_attention(*tensors.values()).transpose(1, 2).contiguous()
+    path = str(tmp_path / "recorded.safetensors")
+    for made in (output, output.flatten(2)):
+        save_file(tensors | {"output": made}, path)
+        assert document(capsys, path)["findings"] == []
+        for wrong in (5 * made, made * torch.nan):
+            save_file(tensors | {"output": wrong}, path)
+            found = document(capsys, path)
+            assert (codes(found), found["exit_code"]) == ({"ATTN006"}, 1)
 
 
 def test_a_device_that_is_missing_is_a_resource(healthy, capsys):

@@ -299,3 +299,51 @@ def test_the_bias_of_the_output_projection_belongs_to_no_head():
     assert plain.row.projected_norm == shifted.row.projected_norm
     expected = torch.tensor(plain.row.output).double() @ weight[:, 16:24].T
     assert plain.row.projected_norm == pytest.approx(float(expected.norm()))
+
+
+@pytest.mark.parametrize("constant", [torch.finfo(torch.float32).min, -1e9, -1e3])
+def test_a_mask_constant_hides_beside_visible_keys(constant):
+    inputs = make_call(queries=7, dtype=torch.float32)
+    hidden = torch.ones(7, 7).triu(1).bool()
+    inputs = replace(inputs, rules=replace(inputs.rules, bias=torch.zeros(1, 1, 7, 7).masked_fill(hidden, constant)))
+    told = tell(inputs, 1, 2, 4, 6)
+    assert (told.row.visible, told.row.outweighed) == (5, 2)
+    (of_row,), (of_key,) = told.row.causes, told.cell.hidden_by
+    assert (of_row.kind, of_row.count, of_key.kind) == ("mask constant", 2, "mask constant")
+    assert of_key.sentence == f"bias: it is {constant:.6g} at key 6, a mask constant: practically hidden"
+    assert (told.cell.is_visible, told.cell.is_outweighed) == (False, True)
+    assert told.row.biased.least > constant / 2
+    assert [words.stage for words in told.words] == ["scores", "scale", "bias", "mask", "softmax", "mix"]
+    assert [one.code for one in told.findings] == []
+    assert tell(inputs, 1, 2, 4, 4).cell.is_visible
+    close(told.cell.weight, textbook.attend(inputs.to(torch.device("cpu"), torch.float64)).weights[1, 2, 4, 6])
+
+
+def test_a_mask_constant_at_every_visible_key_hides_none():
+    """Added to all logits of a row it cancels out."""
+    bias = torch.full((1, 1, 5, 7), -1e9).double()
+    bias[..., 5:] = -torch.inf
+    told = tell(make_call(bias=bias), key=3)
+    assert (told.row.visible, told.row.outweighed, told.cell.is_visible) == (5, 0, True)
+    assert [one.code for one in told.findings] == ["ATTN003"]
+    assert "the mask constant -1e+09 is added to every logit" in told.findings[0].message
+
+
+def test_position_biases_are_no_mask_constants():
+    distances = -torch.arange(7).double()[None, None, None] * 1e3
+    assert tell(make_call(bias=distances), key=6).cell.is_visible
+
+
+def test_a_nan_behind_a_mask_constant_is_named():
+    """What is added hides no NaN."""
+    bias = torch.zeros(1, 1, 1, 7).double()
+    bias[..., 6] = -1e9
+    inputs = make_call(bias=bias)
+    inputs.k[0, 0, 6, 2] = torch.nan
+    found = {one.code: one for one in tell(inputs).findings}
+    assert found["ATTN001"].place.key == 6
+
+
+def test_one_feature_is_one():
+    inputs = make_call(features=1)
+    assert "of 1 feature grow" in tell(inputs).words[1].sentence

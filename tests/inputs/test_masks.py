@@ -56,6 +56,31 @@ def test_a_mask_whose_true_means_hidden_is_multi_head_attention_s(tmp_path):
     assert said(call, "mask") == [("attn_mask: True = hidden, (B·H, Sq, Sk)", "--mask-polarity")]
 
 
+@pytest.mark.parametrize("polarity", ["keep", "drop"])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
+def test_a_key_padding_mask_is_multi_head_attention_s_whatever_the_polarity(tmp_path, polarity, dtype):
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(16, H, batch_first=True, dtype=torch.float64).eval()
+    x, hidden = torch.randn(B, SQ, 16, dtype=torch.float64), ~booleans(B, SQ)
+    given = torch.randn(B, SQ, dtype=torch.float64) if dtype.is_floating_point else hidden
+    wanted, _ = module(x, x, x, key_padding_mask=given)
+    stored = given if dtype.is_floating_point else hidden.to(dtype)
+    path = write(tmp_path / "x.safetensors", {"hidden_states": x, "key_padding_mask": stored, **module.state_dict()})
+    call = check(path, wanted.detach(), num_heads=H, mask_polarity=polarity)
+    if dtype.is_floating_point:
+        assert roles(call)["key_padding_mask"] == "bias"
+        return
+    sign = "True" if dtype == torch.bool else "1"
+    assert said(call, "mask") == [(f"key_padding_mask: {sign} = hidden", "file")]
+    assert roles(call)["key_padding_mask"] == "key_padding_mask"
+
+
+def test_a_key_padding_mask_of_a_batch_of_one_may_lack_its_axis(tmp_path):
+    tensors, hidden = {name: x[:1] for name, x in heads().items()}, ~booleans(SK)
+    path = write(tmp_path / "x.safetensors", tensors | {"key_padding_mask": hidden})
+    check(path, expected(tensors, attn_mask=~hidden[None]))
+
+
 @pytest.mark.parametrize("name", ["bias", "attn_bias", "additive_mask", "attn_mask", "attention_mask"])
 @pytest.mark.parametrize("shape", [(SQ, SK), (H, SQ, SK), (B, 1, 1, SK), (B, H, SQ, SK), (B * H, SQ, SK)])
 def test_a_float_is_added_to_the_logits(tmp_path, name, shape):

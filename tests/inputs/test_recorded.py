@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
+from attn_cli.inputs.types import Convention
 
 B, H, SQ, SK, D, DV = 2, 3, 4, 5, 8, 6
 HEADS = {"q": torch.randn(B, H, SQ, D), "k": torch.randn(B, H, SK, D), "v": torch.randn(B, H, SK, DV)}
@@ -41,12 +42,30 @@ def test_the_output_has_the_layout_of_q(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [OUTPUT[..., :-1], OUTPUT[0], OUTPUT.transpose(1, 2).flatten(2), (OUTPUT > 0).to(torch.int32)]
+    "other", [OUTPUT[..., :-1], OUTPUT[0], OUTPUT.transpose(1, 2).flatten(2)[..., :-1], (OUTPUT > 0).to(torch.int32)]
 )
 def test_what_does_not_fit_has_no_role(tmp_path, other):
     call = load(tmp_path, {**HEADS, "output": other})
     assert call.recorded.output is None
     assert [info.role for info in call.tensors if info.name == "output"] == [None]
+
+
+@pytest.mark.parametrize(("form", "text"), [("turned", "(B, S, H, D)"), ("flat", "(B, S, H·D), cut into 3 heads")])
+def test_an_output_in_another_layout_is_read_where_that_alone_fits(tmp_path, form, text):
+    """What Hugging Face's attention functions return, and what goes into their output projection."""
+    other = OUTPUT.transpose(1, 2) if form == "turned" else OUTPUT.transpose(1, 2).flatten(2)
+    call = load(tmp_path, {**HEADS, "output": other})
+    assert torch.equal(call.recorded.output, OUTPUT)
+    assert Convention("output", text, "file") in call.conventions
+    one = load(tmp_path, {name: x[:1] for name, x in {**HEADS, "output": other}.items()})
+    assert torch.equal(one.recorded.output, OUTPUT[:1])
+
+
+def test_what_may_have_come_out_of_the_output_projection_is_left_alone(tmp_path):
+    tensors = {**HEADS, "o_proj.weight": torch.randn(H * DV, H * DV), "output": OUTPUT.transpose(1, 2).flatten(2)}
+    assert load(tmp_path, tensors).recorded.output is None
+    tensors["output"] = OUTPUT.transpose(1, 2)
+    assert torch.equal(load(tmp_path, tensors).recorded.output, OUTPUT)
 
 
 def test_a_layer_has_its_own_results_and_no_other(tmp_path):

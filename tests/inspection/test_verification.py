@@ -1,6 +1,7 @@
 """The inspected output against the kernel's."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from attn_cli.attention.textbook import share_key_value_heads
 from attn_cli.attention.types import CallIndex
 from attn_cli.inspection import verification
 from attn_cli.inspection.inspector import inspect
@@ -97,3 +99,22 @@ def test_a_kernel_that_cleans_nan_away_is_caught():
     assert finding.place == Place(None, 1, 2, 3, feature=0)
     assert finding.count == 8
     assert "flash returns 0 where the inspected weights times V are NaN; 8 output values" in finding.message
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_rows_of_mask_constants_alone_are_no_difference(dtype):
+    """A kernel that rounds logit + constant to its dtype gives such rows the mean of V; float32 keeps the logits."""
+    call = make_call(dtype=dtype, keys=7, queries=7)
+    bias = torch.zeros(1, 1, 7, 7, dtype=dtype)
+    bias[..., 2, :] = -1e4
+    call = replace(call, rules=replace(call.rules, bias=bias))
+    ours = inspect(call).output
+    kernel = ours.clone()
+    kernel[:, :, 2] = share_key_value_heads(call.v, call.q.shape[1]).float().mean(dim=2)
+    told = verify(ours, kernel, "sdpa", dtype, call.index, call.rules)
+    assert verification_finding(verify(ours, kernel, "sdpa", dtype, call.index)).severity == "warning"
+    assert verification_finding(told) is None
+    assert told.max_abs_error == 0
+    kernel[0, 1, 3, 4] += 1
+    place = verification_finding(verify(ours, kernel, "sdpa", dtype, call.index, call.rules)).place
+    assert place == Place(None, 0, 1, 3, feature=4)

@@ -231,3 +231,9 @@ def test_units_are_powers_of_ten() -> None:
     assert power_above(1e-5) == pytest.approx(1e-5)
     assert significant([0.0123, -4.5]) == pytest.approx(1e-5)
     assert Shown(-2.0, 0.1).operand == "(-2.0)"
+
+
+@pytest.mark.parametrize("shown", [Shown(-3.4028234663852886e38), Shown(-3.4028234663852886e38, 1e-6)])
+def test_a_mask_constant_is_printed_in_six_digits(shown):
+    assert shown.text == "-3.40282e+38"
+    assert shown.error == pytest.approx(abs(-3.40282e38 - shown.value))

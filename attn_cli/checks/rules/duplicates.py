@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from attn_cli.checks.evidence import Evidence, Piece, pieces
-from attn_cli.checks.spread import UNIFORM, spread_of, visible_keys
+from attn_cli.checks.evidence import Evidence
+from attn_cli.checks.pieces import Piece, pieces
+from attn_cli.checks.spread import UNIFORM
 from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding
 
@@ -58,7 +59,7 @@ def _comparable(evidence: Evidence) -> tuple[int, ...]:
     """Heads that are sound and neither uniform nor focused, in all batch items together."""
     metrics = evidence.inspection.metrics
     entropy = metrics["entropy"].nanmean(dim=0)  # (Hq,)
-    spread = spread_of(evidence)
+    spread = evidence.spread
     deviation = spread.final.nanmean(dim=0)
     is_sound = (metrics["nonfinite"] == 0).all(dim=0)
     chosen = is_sound & (entropy > FOCUSED) & (deviation > UNIFORM) & (spread.freedom.sum(dim=0) >= FREEDOM)
@@ -67,7 +68,7 @@ def _comparable(evidence: Evidence) -> tuple[int, ...]:
 
 def _telling_rows(evidence: Evidence) -> tuple[int, ...]:
     """Sampled rows that see two keys or more in some batch item and head: all, or as many as there is room for."""
-    seen = visible_keys(evidence.inputs).amax(dim=(0, 1))  # (Sq,)
+    seen = evidence.seen_keys.amax(dim=(0, 1))  # (Sq,)
     rows = [row for row in evidence.sampled_rows if int(seen[row]) > 1]
     batch, heads, _, keys = evidence.inputs.weights_shape
     number = min(len(rows), max(1, WEIGHTS_AT_ONCE // (batch * heads * keys)))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import CallIndex
-from attn_cli.checks.cells import Order
+from attn_cli.checks.cells import Order, Visible
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.inversion import places_of
-from attn_cli.checks.patterns import all_rules
+from attn_cli.checks.inversion import offsets_of
+from attn_cli.checks.patterns import Pattern, all_rules
 from attn_cli.inspection.findings.rules import Rule, counted
 from attn_cli.inspection.types import Finding, Place
 
@@ -24,7 +24,8 @@ FUTURE_LEAK = Rule(
     name="sees the future",
     severity="warning",
     sentence="A mask or an additive mask is causal for most queries, but lets some of them see later keys. Blocks of "
-    "three and more queries that all see each other (a prefix, an image) are taken to be meant.",
+    "three and more queries that all see each other (a prefix, an image) are taken to be meant; that each query sees "
+    "the same number of later keys, two or more, is told as info.",
     why="A language model that sees one later token in training learns to copy it: its loss is too good, and what it "
     "generates is not.",
     example="torch.ones(S, S).tril(1) in place of .tril(0): each query sees the next token.",
@@ -45,34 +46,62 @@ class FutureLeak:
         shapes = [pattern for pattern in evidence.patterns if pattern.has_rows]
         if not shapes or rules.mask.causal or (window is not None and window[1] == 0):
             return
-        cells = all_rules(replace(rules, mask=replace(rules.mask, window=None)))
-        orders = [cells.order(places) for places in places_of(rules)]
+        cells = all_rules(replace(rules.mask, window=None), evidence.patterns)
+        orders = [_attended(cells.order(offset), cells.visible) for offset in offsets_of(rules)]
         order = max(orders, key=lambda one: int(_ends_at_own(one, rules.mask.num_keys).sum()))
-        leaks = _leaks(order, rules.mask.num_keys)  # (b, h, Sq)
+        shift = _shift(order, cells.visible)  # (b, h)
+        leaks = _leaks(order, rules.mask.num_keys) | ((shift > 0)[..., None] & (order.after > 0))  # (b, h, Sq)
         here = leaks & _selected(leaks, evidence.index)
         if bool(here.any()):
-            yield self._finding(shapes[0].name, order, here)
+            yield self._finding(shapes[0], order, here, shift)
 
-    def _finding(self, name: str, order: Order, leaks: Tensor) -> Finding:
+    def _finding(self, pattern: Pattern, order: Order, leaks: Tensor, shift: Tensor) -> Finding:
         batch, head, query = (int(number) for number in leaks.nonzero()[0])
         key, own = int(order.first_after[batch, head, query]), int(order.places[query])
         count, rows = int((order.after * leaks).sum()), int(leaks.sum())
         place = Place(
-            tensor=name,
+            tensor=pattern.name,
             batch=batch if leaks.shape[0] > 1 else None,
             head=head if leaks.shape[1] > 1 else None,
             query=query,
             key=key,
         )
         message = (
-            f"the {name} is causal but for {counted(count, 'cell')} in {counted(rows, 'query row')}: query {query} "
-            f"sees key {key}, which comes after its own place {own}"
+            f"{pattern.label} is causal but for {counted(count, 'cell')} in {counted(rows, 'query row')}: query "
+            f"{query} sees key {key}, which comes after its own place {own}"
         )
-        is_shifted = rows >= FEWEST_ROWS and bool((order.next[leaks] & (order.after[leaks] == 1)).all())
-        hint = "Hide every key after a query's own place: --causal, or torch.ones(S, S).tril() as what may be seen."
-        if is_shifted:
-            hint = "The diagonal is one too far: torch.ones(S, S).tril(0) is what may be seen, .triu(1) what is hidden."
-        return self.rule.finding(message, place, count, hint)
+        shifts = torch.unique(shift[leaks.any(dim=-1)]).tolist()
+        ahead = 0 if 0 in shifts else max(shifts)
+        if ahead > 1:
+            message = f"{message}; each query sees up to {ahead} later keys"
+        return self.rule.finding(message, place, count, _hint(ahead), "info" if ahead > 1 else None)
+
+
+def _hint(ahead: int) -> str:
+    """The remedy where each query sees so many later keys, or where only some do, 0."""
+    if ahead == 0:
+        return "Hide every key after a query's own place: --causal, or torch.ones(S, S).tril() as what may be seen."
+    if ahead == 1:
+        return "The diagonal is one too far: torch.ones(S, S).tril(0) is what may be seen, .triu(1) what is hidden."
+    return f"Nothing is wrong if queries are meant to look ahead; else the diagonal is {ahead} too far."
+
+
+def _attended(order: Order, visible: Visible) -> Order:
+    """The order without rows that padding left without any key, and that were then given all of them.
+
+    Hugging Face's ``AttentionMaskConverter._unmask_unattended`` does so with the rows of padding on the left. Such a
+    row sees all keys, and no row that does not sees the key at its place.
+    """
+    is_full = visible.count == visible.num_keys  # (b, h, Sq)
+    begin = torch.where(is_full, visible.num_keys, visible.first).amin(dim=-1, keepdim=True)  # (b, h, 1)
+    kept = ~(is_full & (order.places < begin)) | is_full.all(dim=-1, keepdim=True)
+    return replace(
+        order,
+        before=order.before * kept,
+        after=order.after * kept,
+        own=order.own & kept,
+        next=order.next & kept,
+    )
 
 
 def _leaks(order: Order, num_keys: int) -> Tensor:
@@ -81,8 +110,7 @@ def _leaks(order: Order, num_keys: int) -> Tensor:
     rows, past, later = touching.sum(dim=-1), order.before.sum(dim=-1), order.after.sum(dim=-1)  # (b, h)
     ends = _ends_at_own(order, num_keys).sum(dim=-1)
     is_causal = (rows >= FEWEST_ROWS) & (3 * ends >= 2 * rows) & (past >= 4 * later) & _is_no_chance(order, num_keys)
-    scattered = is_causal[..., None] & (order.after > 0) & ~_in_blocks(order)
-    return scattered | (_is_shifted(order, num_keys)[..., None] & (order.after > 0))
+    return is_causal[..., None] & (order.after > 0) & ~_in_blocks(order)
 
 
 def _ends_at_own(order: Order, num_keys: int) -> Tensor:
@@ -104,13 +132,24 @@ def _is_no_chance(order: Order, num_keys: int) -> Tensor:
     return (4 * later <= later_cells) & (chance <= LARGEST_CHANCE)
 
 
-def _is_shifted(order: Order, num_keys: int) -> Tensor:
-    """Masks in which each query sees all keys up to the one after its own, ``(b, h)``; only where Sq = Sk."""
-    touching = order.own & (order.places + 2 < num_keys)
-    rows = touching.sum(dim=-1)
-    is_next_alone = (~touching | (order.next & (order.after == 1))).all(dim=-1)
-    sees_past = (touching & (order.before == order.places)).sum(dim=-1) * 3 >= rows * 2
-    return is_next_alone & sees_past & (rows >= FEWEST_ROWS) & (len(order.places) == num_keys)
+def _shift(order: Order, visible: Visible) -> Tensor:
+    """How many later keys each query sees where all see as many, as far as there are some; else 0.
+
+    Only where Sq = Sk. Padding, on either side, may take keys off.
+
+    Returns:
+        int64, ``(b, h)``.
+    """
+    shift, rows = order.after.amax(dim=-1), order.own.sum(dim=-1)  # (b, h)
+    end = visible.behind.amax(dim=-1)[..., None]  # of the keys that any row sees
+    begin = torch.where(order.own, visible.first, visible.num_keys).amin(dim=-1)[..., None]
+    left = (end - 1 - order.places).clamp(min=0)  # later keys there are
+    is_next = order.after == torch.minimum(shift[..., None], left)
+    is_next &= (order.after == 0) | (order.last_after == order.places + order.after)
+    sees_past = ((order.before == order.places - begin) & order.own).sum(dim=-1) * 3 >= rows * 2
+    limited = (order.own & (left > shift[..., None])).sum(dim=-1)
+    found = (is_next | ~order.own).all(dim=-1) & sees_past & (limited >= FEWEST_ROWS)
+    return torch.where(found & (len(order.places) == visible.num_keys), shift, 0)
 
 
 def _in_blocks(order: Order) -> Tensor:

@@ -12,6 +12,7 @@ from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding
 
 INACTIVE = 0.1  # of the layer's mean; the least head of twelve real layers has 0.37
+SMALLEST_DIM = 4  # an output of fewer numbers may be small by chance: then it must be 0
 SMALL_VALUES = 0.2  # of the layer's rms of V: then the values themselves are the cause
 
 
@@ -36,7 +37,7 @@ class Inactive:
         name = "projected_norm" if "projected_norm" in metrics else "output_norm"
         norms = metrics[name]  # (B, Hq)
         relative = (norms / norms.mean(dim=1, keepdim=True)).nanmean(dim=0)  # (Hq,); NaN in a broken batch item
-        inactive = relative < INACTIVE
+        inactive = relative < INACTIVE if evidence.inputs.v.shape[3] >= SMALLEST_DIM else relative == 0
         if not bool(norms.nan_to_num(1.0).any()):
             return (self._all_zero(evidence),)
         if not bool(inactive.any()):

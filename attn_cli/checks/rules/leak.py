@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attn_cli.attention.types import AttentionInputs, accumulation_dtype, dtype_name
-from attn_cli.checks.evidence import Evidence, pieces
-from attn_cli.checks.patterns import hiding_constants, mask_and_bias
+from attn_cli.attention.masks import HIDING
+from attn_cli.attention.types import accumulation_dtype, dtype_name
+from attn_cli.checks.evidence import Evidence
+from attn_cli.checks.patterns import BIAS, MASK, Pattern, chosen, count_seen, every_part, hiding_constants
+from attn_cli.checks.pieces import pieces
 from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
 from attn_cli.inspection.types import Finding, Place
 
@@ -54,16 +56,17 @@ class FiniteConstant:
             leak = _leak_of_value(evidence)
             if leak is not None:
                 yield self._leaking(f"the mask value {rules.mask.value:g}", leak)
-        constants = () if rules.bias is None else tuple(c for c in _constants(rules.bias) if c > -math.inf)
-        if constants:
-            name = f"the bias's {' and '.join(f'{c:g}' for c in constants)}"
-            limit = max(constants)
-            empty = _whole_rows(evidence.inputs, limit)
-            leak = _leak_of_bias(evidence, limit, empty)
+        hidings = _hidings(evidence)
+        constants = sorted({constant for hiding in hidings for constant in hiding.constants})
+        if any(constant > -math.inf for constant in constants):
+            finite = [constant for constant in constants if constant > -math.inf]
+            name = f"the bias's {' and '.join(f'{c:g}' for c in finite)}"
+            empty = _whole_rows(evidence, hidings)
+            leak = _leak_of_bias(evidence, hidings, empty)
             if leak is not None:
                 yield self._leaking(name, replace(leak, place=replace(leak.place, tensor="bias")))
             if bool(empty.any()):
-                yield self._whole_rows(evidence, name, min(constants), empty)
+                yield self._whole_rows(evidence, name, min(finite), empty)
 
     def _leaking(self, name: str, leak: _Leak) -> Finding:
         share = f"{leak.largest:.2%}" if leak.largest >= LARGE_LEAK else f"{leak.largest:.1e}"
@@ -88,6 +91,43 @@ class FiniteConstant:
         )
         hint = "Do not read the output of these rows, or give them a key to attend to; -inf would give 0 or NaN."
         return self.rule.finding(message, place, rows, hint, "info")
+
+
+@dataclass(frozen=True)
+class _Hiding:
+    """A bias that is there to hide keys, by itself.
+
+    Attributes:
+        numbers: of the selected part, as they are added; they broadcast to ``(B, Hq, Sq, Sk)``.
+        constants: with which it hides, lowest first.
+        added: the largest number that the call's other biases add.
+    """
+
+    numbers: Tensor
+    constants: tuple[float, ...]
+    added: float
+
+    @property
+    def limit(self) -> float:
+        """It hides where its number is this one or below."""
+        return max(self.constants)
+
+    @property
+    def pattern(self) -> Pattern:
+        """Where it hides, as a mask."""
+        return Pattern(MASK, ~(self.numbers <= self.limit), self.numbers.shape[3])
+
+
+def _hidings(evidence: Evidence) -> tuple[_Hiding, ...]:
+    """The biases that hide; where one was added to another, that a mask is among them shows in none but itself."""
+    bias = evidence.inputs.rules.bias
+    if bias is None:
+        return ()
+    biases = [chosen(part.numbers, evidence.index) for part in evidence.parts if part.kind == BIAS]
+    biases = [one.to(bias.device, bias.dtype) for one in biases]
+    largest = [float(one.amax().nan_to_num(0.0)) for one in biases]
+    every = ((one, _constants(one), sum(largest) - own) for one, own in zip(biases, largest, strict=True))
+    return tuple(_Hiding(*one) for one in every if one[1])
 
 
 def _constants(bias: Tensor) -> tuple[float, ...]:
@@ -140,22 +180,22 @@ def _total(lse: Tensor, sinks: Tensor | None) -> Tensor:
     return lse if sinks is None else torch.logaddexp(lse, sinks.double().cpu()[None, :, None].expand_as(lse))
 
 
-def _leak_of_bias(evidence: Evidence, limit: float, empty: Tensor) -> _Leak | None:
+def _leak_of_bias(evidence: Evidence, hidings: tuple[_Hiding, ...], empty: Tensor) -> _Leak | None:
     """Walks the rows in which a hidden logit can matter; there are none where the constant is far below all logits."""
     inputs = evidence.inputs
-    rows = _rows_that_may_leak(evidence, limit, empty)
+    rows = _rows_that_may_leak(evidence, max(one.limit + one.added for one in hidings), empty)
     if len(rows) > len(evidence.sampled_rows) and math.prod(inputs.weights_shape) > 2**31:
         rows = tuple(row for row in evidence.sampled_rows if row in set(rows))
     if not rows:
         return None
     shares = torch.zeros(inputs.weights_shape[:3], dtype=torch.float64)
     for piece in pieces(inputs, rows):
-        bias = piece.inputs.rules.bias
-        assert bias is not None  # there is a constant in it
         weights, keep = piece.steps.weights, piece.steps.keep
-        hidden = (bias <= limit).expand_as(weights)
-        seen = ~hidden if keep is None else ~hidden & keep
-        share = torch.where(hidden, weights, 0.0).sum(dim=-1) * seen.any(dim=-1)  # (1, h, r)
+        visible = torch.ones_like(weights, dtype=torch.bool)
+        for one in hidings:
+            visible &= ~(piece.of(one.numbers.expand(inputs.weights_shape)) <= one.limit)
+        seen = visible if keep is None else visible & keep
+        share = torch.where(visible, 0.0, weights).sum(dim=-1) * seen.any(dim=-1)  # (1, h, r)
         heads, some = torch.tensor(piece.heads), torch.tensor(piece.rows)
         shares[piece.batch, heads[:, None], some] = share[0].double().cpu()
     return _leak(evidence, shares.nan_to_num(0.0))
@@ -175,15 +215,17 @@ def _rows_that_may_leak(evidence: Evidence, limit: float, empty: Tensor) -> tupl
     return tuple(shows.any(dim=0).any(dim=0).nonzero().flatten().tolist())
 
 
-def _whole_rows(inputs: AttentionInputs, limit: float) -> Tensor:
+def _whole_rows(evidence: Evidence, hidings: tuple[_Hiding, ...]) -> Tensor:
     """Rows with keys that the mask shows, all of them hidden by the bias, some by a finite constant.
 
     Returns:
         bool, ``(B or 1, Hq or 1, Sq)``, on the CPU.
     """
-    rules = inputs.rules
-    assert rules.bias is not None
-    seen = mask_and_bias(rules, lambda bias: ~(bias <= limit)).visible().count
-    if not bool((seen == 0).any()):
-        return seen == 0
-    return (seen == 0) & (mask_and_bias(rules, lambda bias: bias != -math.inf).visible().count > 0)
+    rules = evidence.inputs.rules
+    masks = [part for part in every_part(rules) if part.kind == MASK]
+    is_far = all(one.limit <= HIDING for one in hidings)
+    count = evidence.seen_keys if is_far else count_seen(rules.mask, [*masks, *(one.pattern for one in hidings)])
+    if not bool((count == 0).any()):
+        return count == 0
+    finite = [Pattern(MASK, one.numbers != -torch.inf, rules.mask.num_keys) for one in hidings]
+    return (count == 0) & (count_seen(rules.mask, [*masks, *finite]) > 0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attn_cli.attention.masks import MaskRule
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.patterns import Pattern, visible_keys
+from attn_cli.checks.patterns import Pattern, count_seen
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding, Place, Severity
 
@@ -74,20 +74,20 @@ def _of_left_padding(lens: Tensor, patterns: tuple[Pattern, ...]) -> _Found:
             item = int((padded > 0).to(torch.int8).argmax())
             length = int(lens[item])
             message = (
-                f"valid lengths count from the first key, but the {pattern.name} shows as many keys at the other end: "
+                f"valid lengths count from the first key, but {pattern.label} shows as many keys at the other end: "
                 f"of batch item {item} it hides the first {int(padded[item])}, and the length {length} hides the last "
                 f"{seen.num_keys - length}"
             )
-            hint = f"With padding on the left, leave the valid lengths out: the {pattern.name} says it all."
+            hint = f"With padding on the left, leave the valid lengths out: {pattern.label} says it all."
             return "warning", message, hint, Place(NAME, batch=item)
     return None
 
 
 def _of_masks(evidence: Evidence) -> _Found:
     """Lengths that hide nothing but what mask, bias, causal order or window hide anyway."""
-    rules = evidence.call.inputs.rules
-    without = replace(rules, mask=replace(rules.mask, valid_lens=None))
-    if not bool((visible_keys(rules) == visible_keys(without)).all()):
+    mask = evidence.call.inputs.rules.mask
+    without = count_seen(replace(mask, valid_lens=None), evidence.patterns)
+    if not bool((count_seen(mask, evidence.patterns) == without).all()):
         return None
     message = "the valid lengths hide no key that the mask, the bias, causal order or the window leave visible"
     return "info", message, "Nothing is wrong if both are to say the same; else one of them is off.", Place(NAME)

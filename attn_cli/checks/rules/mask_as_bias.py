@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.blocks import row_blocks
+from attn_cli.attention.masks import HIDING
 from attn_cli.attention.types import Rules
 from attn_cli.checks.cells import CELLS_AT_ONCE
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.patterns import HIDING, hiding_constants
+from attn_cli.checks.patterns import hiding_constants
 from attn_cli.checks.readings import both_readings, with_numbers
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding, Place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from attn_cli.checks.cells import Visible
 from attn_cli.checks.evidence import Evidence
 from attn_cli.checks.patterns import Pattern
-from attn_cli.checks.readings import both_readings, chosen, with_numbers
+from attn_cli.checks.readings import both_readings, rules_with
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding, Place
 
@@ -50,20 +50,20 @@ class _Doubt:
 
 @dataclass(frozen=True)
 class MaskAxis:
-    """Looks at the mask and the bias of the whole call, each by itself."""
+    """Looks at every mask and every bias of the whole call by itself."""
 
     rule: Rule = MASK_AXIS
 
     def find(self, evidence: Evidence) -> Iterator[Finding]:
-        """At most one finding for the mask and one for the bias."""
+        """At most one finding for each mask and each bias."""
         index = evidence.index
         for pattern in evidence.patterns:
             doubt = _doubt(pattern, index.total_batch, index.total_heads, index.total_queries)
             if doubt is not None:
-                other = with_numbers(evidence.inputs.rules, pattern.name, chosen(doubt.other, index))
+                other = rules_with(evidence, {pattern: replace(pattern, numbers=doubt.other)})
                 readings = both_readings(evidence, other, "that way")
                 yield self.rule.finding(
-                    f"the {pattern.name} {doubt.what}: {readings}", doubt.place, doubt.count, doubt.hint
+                    f"{pattern.label} {doubt.what}: {readings}", doubt.place, doubt.count, doubt.hint
                 )
 
 
@@ -112,7 +112,14 @@ def _by_row(pattern: Pattern) -> _Doubt:
 
 
 def _is_padding_by_head(seen: Visible) -> bool:
-    """Each head sees keys from one end on, as many as it likes: as a batch of padded items does."""
+    """Each head sees keys from one end on, as many as it likes: as a batch of padded items does.
+
+    All rows of a head are the same, or differ as causal order cuts them, from one first key; of a window they move.
+    """
+    begins = torch.where(seen.count > 0, seen.first, -1).amax(dim=-1, keepdim=True)  # (1, Hq, 1)
+    is_cut_alone = ((seen.first == begins) & (seen.behind - seen.first == seen.count)) | (seen.count == 0)
+    if not bool(is_cut_alone.all()):
+        return False
     keys = seen.keys[0]  # (Hq, Sk)
     lengths = keys.sum(dim=-1)
     steps = (keys[:, 1:] ^ keys[:, :-1]).sum(dim=-1) <= 1

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.blocks import row_blocks
+from attn_cli.attention.masks import HIDING
 from attn_cli.attention.types import AttentionInputs, dtype_name
-from attn_cli.checks.evidence import Evidence, Piece, pieces
+from attn_cli.checks.evidence import Evidence
+from attn_cli.checks.pieces import Piece, pieces
 from attn_cli.checks.spread import visible_cells
 from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
 from attn_cli.inspection.types import Finding
@@ -119,10 +121,19 @@ def _measure(inputs: AttentionInputs, limits: tuple[float, ...]) -> tuple[dict[s
 
 
 def _bound(inputs: AttentionInputs) -> float:
-    """No finite logit of any stage can be larger (Cauchy and Schwarz)."""
+    """No finite logit of a visible cell can be larger at any stage (Cauchy and Schwarz)."""
     bias = inputs.rules.bias
-    added = 0.0 if bias is None else float(torch.where(bias.isfinite(), bias, 0.0).abs().max())
+    added = 0.0 if bias is None else _largest_added(bias)
     return _longest(inputs.q) * _longest(inputs.k) * max(abs(inputs.scale), 1.0) + added
+
+
+def _largest_added(bias: Tensor) -> float:
+    """The largest size of a finite number of a bias that is not there to hide a key."""
+    largest = 0.0
+    for block in row_blocks(bias.shape[2], bias[:, :, :1].numel(), VALUES_AT_ONCE):
+        some = bias[:, :, block]
+        largest = max(largest, float(torch.where(some.isfinite() & (some > HIDING), some, 0.0).abs().max()))
+    return largest
 
 
 def _longest(x: Tensor) -> float:

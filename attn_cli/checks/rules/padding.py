@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.selection import Selection, select
-from attn_cli.checks.evidence import Evidence, pieces
+from attn_cli.checks.evidence import Evidence
 from attn_cli.checks.padded import Padding, padding_of
+from attn_cli.checks.pieces import pieces
 from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
 from attn_cli.inspection.types import Finding, Place
 
@@ -64,7 +65,11 @@ class PaddingSeen:
             f"{worst.mean:.1%} of the weight on average and {worst.largest:.1%} at most"
         )
         place = replace(worst.place, key=padding.first)
-        yield self.rule.finding(message, place, keys, _hint(evidence, found))
+        is_certain = any(found[one].is_certain for one in attended)
+        hint = _hint(evidence, found)
+        if not is_certain:
+            hint = f"Nothing is wrong if the text itself repeats the token. {hint}"
+        yield self.rule.finding(message, place, keys, hint, None if is_certain else "info")
 
 
 def _hint(evidence: Evidence, found: dict[int, Padding]) -> str:

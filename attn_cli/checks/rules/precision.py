@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
-from attn_cli.checks.evidence import Evidence, Piece
+from attn_cli.checks.evidence import Evidence
 from attn_cli.checks.exact import exact_pieces, explained, file_inputs
+from attn_cli.checks.pieces import Piece
 from attn_cli.checks.spread import counted_heads, visible_cells
 from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding

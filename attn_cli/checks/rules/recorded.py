@@ -12,7 +12,10 @@ from attn_cli.attention.types import AttentionInputs, dtype_name
 from attn_cli.checks.alternatives import Reading, first_that_fits, other_readings
 from attn_cli.checks.evidence import SAMPLED_ROWS, Evidence
 from attn_cli.checks.exact import exact_pieces, file_inputs
+from attn_cli.checks.readings import inverted_masks
 from attn_cli.checks.recording import Fault, Kind, Recording
+from attn_cli.inputs.names import OUTPUT
+from attn_cli.inputs.types import Recorded
 from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
 from attn_cli.inspection.types import Finding, Place
 
@@ -56,13 +59,21 @@ class RecordedDisagrees:
         inputs = file_inputs(evidence)
         rows = _rows(evidence, recording)
         found = _faults(recording, inputs, rows)
+        if found and _is_turned(evidence, recording, inputs):
+            yield self._of_layout(evidence)
+            return
         for kind in ALWAYS_TOLD:
             if kind in found:
                 yield self._finding(evidence, recording, found.pop(kind))
         if not found:
             return
         compared = sorted({*evidence.sampled_rows, *(one.fault.place[2] for one in found.values())})
-        reading = first_that_fits(other_readings(inputs), compared, recording.agrees)
+        as_read = recording.as_read(exact_pieces(inputs, compared))
+        reading = first_that_fits(
+            other_readings(inputs, inverted_masks(evidence)),
+            compared,
+            lambda piece: recording.agrees(piece, as_read=as_read),
+        )
         if reading is not None:
             yield self._of_reading(evidence, recording, found, reading)
             return
@@ -75,6 +86,8 @@ class RecordedDisagrees:
 
     def _finding(self, evidence: Evidence, recording: Recording, found: _Found) -> Finding:
         said, hint = _told(recording, found)
+        if found.fault.kind is Kind.OTHER and recording.name == OUTPUT and _is_flat(evidence):
+            hint = "Record what goes into the output projection, not what it gives: the two may have one shape."
         return self.rule.finding(said, _place(evidence, recording, found.fault), found.rows, hint)
 
     def _of_reading(
@@ -89,6 +102,15 @@ class RecordedDisagrees:
         )
         return self.rule.finding(message, _place(evidence, recording, worst.fault), rows, reading.hint)
 
+    def _of_layout(self, evidence: Evidence) -> Finding:
+        total = evidence.index.total_heads
+        message = (
+            "the recorded output is what q, k and v give if its axes are (B, Sq, Hq, Dv), not (B, Hq, Sq, Dv): with "
+            f"{counted(total, 'head')} and as many queries the shape does not tell"
+        )
+        hint = "Save it with the axes of q: output.transpose(1, 2)."
+        return self.rule.finding(message, Place(tensor=OUTPUT), None, hint, severity="info")
+
     def _of_precision(self, evidence: Evidence, recording: Recording, found: _Found, coarse: str) -> Finding:
         fault, name = found.fault, coarse
         message = (
@@ -99,6 +121,22 @@ class RecordedDisagrees:
         hint = "See whether it ran under autocast, or with TF32 products."
         place = _place(evidence, recording, fault)
         return self.rule.finding(message, place, found.rows, hint, severity="warning")
+
+
+def _is_turned(evidence: Evidence, recording: Recording, inputs: AttentionInputs) -> bool:
+    """Whether an output that has as many queries as heads is right with these two axes the other way round."""
+    output = evidence.call.recorded.output
+    if recording.name != OUTPUT or output is None or output.shape[1] != output.shape[2]:
+        return False
+    call = replace(evidence.call, recorded=Recorded(output=output.transpose(1, 2)))
+    (turned,) = _recordings(replace(evidence, call=call))
+    verdicts = [turned.agrees(piece) for piece in exact_pieces(inputs)]
+    return True in verdicts and False not in verdicts
+
+
+def _is_flat(evidence: Evidence) -> bool:
+    """Whether the output was recorded with the heads side by side, ``(B, Sq, Hq·Dv)``, beside q of four axes."""
+    return any(one.name == OUTPUT and "cut into" in one.value for one in evidence.call.conventions)
 
 
 def _recordings(evidence: Evidence) -> Iterator[Recording]:

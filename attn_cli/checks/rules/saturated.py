@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.spread import counted_heads, visible_keys
+from attn_cli.checks.spread import counted_heads
 from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding, Severity
 
@@ -34,7 +34,7 @@ class Saturated:
         saturated = confidence >= SATURATED
         if not bool(saturated.any()):
             return ()
-        freedom = (visible_keys(evidence.inputs) - 1).clamp(min=0).sum(dim=-1)  # (B, Hq)
+        freedom = (evidence.seen_keys - 1).clamp(min=0).sum(dim=-1).expand(confidence.shape)  # (B, Hq)
         judged = (freedom >= FREEDOM) & confidence.isfinite()
         saturated = saturated & judged
         number, heads = int(saturated.sum()), int(judged.sum())

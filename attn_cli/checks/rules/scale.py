@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.spread import spread_of
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding, Place
 
@@ -96,7 +95,7 @@ class Scale:
 
 
 def _statistics(evidence: Evidence) -> _Statistics | None:
-    spread = spread_of(evidence)
+    spread = evidence.spread
     measured: Tensor = spread.scaled[(spread.freedom >= FREEDOM) & spread.scaled.isfinite()]
     if measured.numel() == 0:
         return None

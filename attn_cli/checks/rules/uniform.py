@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.spread import UNIFORM, counted_heads, spread_of
+from attn_cli.checks.spread import UNIFORM, counted_heads
 from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding
 
+SMALLEST_DIM = 4  # of fewer numbers q may be nearly 0 by chance: then the logits must not differ at all
 FREEDOM = 4  # Σᵢ (nᵢ − 1): by chance normal logits stay below 0.05 in one of 80 000 such heads
 
 
@@ -26,8 +27,9 @@ class Uniform:
 
     def find(self, evidence: Evidence) -> tuple[Finding, ...]:
         """One finding with the first such head and what makes it so."""
-        spread = spread_of(evidence)
-        uniform = (spread.final <= UNIFORM) & (spread.freedom >= FREEDOM)
+        spread = evidence.spread
+        limit = UNIFORM if evidence.inputs.q.shape[3] >= SMALLEST_DIM else 0.0
+        uniform = (spread.final <= limit) & (spread.freedom >= FREEDOM)
         if not bool(uniform.any()):
             return ()
         number = int(uniform.sum())

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import AttentionInputs
+from attn_cli.inspection.findings.broken import INPUT_HINT
 from attn_cli.inspection.findings.rules import NONFINITE_INPUT, counted, place_in_call
 from attn_cli.inspection.types import Finding, Place
-
-HINT = "Look where this tensor was computed: an overflow in half precision or a division by 0 is the usual source."
 
 
 def input_findings(inputs: AttentionInputs, *, known_finite: bool = False) -> tuple[Finding, ...]:
@@ -51,7 +50,7 @@ def _query_finding(inputs: AttentionInputs) -> Finding | None:
     feature = _first(faults[batch, head, query])[0]
     message = f"q holds {_what(inputs.q, faults)} in {counted(int(rows.sum()), 'query row')}, {_at(feature, faults)}"
     place = replace(place_in_call(inputs.index, "q", batch, head, query), feature=feature)
-    return NONFINITE_INPUT.finding(message, place, int(rows.sum()), HINT)
+    return NONFINITE_INPUT.finding(message, place, int(rows.sum()), INPUT_HINT)
 
 
 def _key_finding(inputs: AttentionInputs, name: str, x: Tensor) -> Finding | None:
@@ -74,7 +73,7 @@ def _key_finding(inputs: AttentionInputs, name: str, x: Tensor) -> Finding | Non
         where = f" (first in the key/value head that query head {index.heads[head * groups]} reads)"
     number = counted(int(rows.sum()), "key")
     message = f"{name} holds {_what(x, faults)} at {number}, {_at(feature, faults)}{where}"
-    return NONFINITE_INPUT.finding(message, place, int(rows.sum()), HINT)
+    return NONFINITE_INPUT.finding(message, place, int(rows.sum()), INPUT_HINT)
 
 
 def _bias_finding(inputs: AttentionInputs, bias: Tensor) -> Finding | None:
@@ -87,7 +86,7 @@ def _bias_finding(inputs: AttentionInputs, bias: Tensor) -> Finding | None:
     ]
     message = f"bias holds {_what(bias, faults)}"
     place_of_bias = place_in_call(inputs.index, "bias", *place)
-    return NONFINITE_INPUT.finding(message, place_of_bias, int(faults.sum()), HINT)
+    return NONFINITE_INPUT.finding(message, place_of_bias, int(faults.sum()), INPUT_HINT)
 
 
 def _sinks_finding(inputs: AttentionInputs, sinks: Tensor) -> Finding | None:
@@ -95,7 +94,7 @@ def _sinks_finding(inputs: AttentionInputs, sinks: Tensor) -> Finding | None:
     if not bool(faults.any()):
         return None
     place = place_in_call(inputs.index, "sinks", head=_first(faults)[0])
-    return NONFINITE_INPUT.finding(f"sinks hold {_what(sinks, faults)}", place, int(faults.sum()), HINT)
+    return NONFINITE_INPUT.finding(f"sinks hold {_what(sinks, faults)}", place, int(faults.sum()), INPUT_HINT)
 
 
 def _projection_finding(weight: Tensor) -> Finding | None:
@@ -103,7 +102,7 @@ def _projection_finding(weight: Tensor) -> Finding | None:
     if not bool(faults.any()):
         return None
     message = f"the output projection's weight holds {_what(weight, faults)}"
-    return NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight"), int(faults.sum()), HINT)
+    return NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight"), int(faults.sum()), INPUT_HINT)
 
 
 def _first(marked: Tensor) -> list[int]:

@@ -12,6 +12,7 @@ from attn_cli.attention.selection import Selection, select
 from attn_cli.attention.types import AttentionInputs
 from attn_cli.inspection.accumulators import MarkedRows
 from attn_cli.inspection.call import Call
+from attn_cli.inspection.findings.broken import ROW_HINT, first_of, is_above, kind_of
 from attn_cli.inspection.findings.rules import EMPTY_ROW, NONFINITE_RESULT, counted, place_in_call
 from attn_cli.inspection.types import Finding
 
@@ -24,8 +25,7 @@ def faulty_rows_finding(call: Call, faulty: MarkedRows) -> Finding | None:
     cause, key = _cause(_alone(call, batch, head, row))
     message = f"weights or output are broken in {counted(faulty.total, 'query row')}; in the first, {cause}"
     place = place_in_call(call.inputs.index, None, batch, head, row, key)
-    hint = "The row cannot be used; the finding on the inputs, where there is one, says where it began."
-    return NONFINITE_RESULT.finding(message, place, faulty.total, hint)
+    return NONFINITE_RESULT.finding(message, place, faulty.total, ROW_HINT)
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ def _cause(row: _Row) -> tuple[str, int | None]:
     sinks = row.inputs.rules.sinks
     if bool((row.steps.lse == -torch.inf).all()):
         return _cause_of_no_weight(row)
-    key = _first_key(_above(row.steps.masked[0, 0, 0]))
+    key = _first_key(is_above(row.steps.masked[0, 0, 0]))
     if key is not None:
         return _cause_of_logit(row, key)
-    if sinks is not None and bool(_above(sinks).any()):
-        return f"the head's sink is {_kind(sinks)}", None
+    if sinks is not None and bool(is_above(sinks).any()):
+        return f"the head's sink is {kind_of(sinks)}", None
     return _cause_in_output(row)
 
 
@@ -61,9 +61,9 @@ def _cause_of_no_weight(row: _Row) -> tuple[str, int | None]:
     broken, keep = ~k.isfinite().all(dim=-1), row.steps.keep  # (Sk,)
     key = _first_key(broken if keep is None else broken & keep.expand_as(row.steps.weights)[0, 0, 0])
     if not bool(q.isfinite().all()):
-        return f"q holds {_kind(q)} at this query, which makes every visible logit −∞", None
+        return f"q holds {kind_of(q)} at this query, which makes every visible logit −∞", None
     if key is not None:
-        return f"k holds {_kind(k[key])} at key {key}, which makes every visible logit −∞", key
+        return f"k holds {kind_of(k[key])} at key {key}, which makes every visible logit −∞", key
     return "every visible logit overflows to −∞, so that no key gets any weight", None
 
 
@@ -71,14 +71,14 @@ def _cause_of_logit(row: _Row, key: int) -> tuple[str, int | None]:
     """What made the logit of ``key`` NaN or +∞."""
     steps, q, k = row.steps, row.inputs.q[0, 0, 0], row.inputs.k[0, 0, key]
     if not bool(q.isfinite().all()):
-        return f"q holds {_kind(q)} at this query", None
+        return f"q holds {kind_of(q)} at this query", None
     if not bool(k.isfinite().all()):
-        return f"k holds {_kind(k)} at key {key}, which this query may attend to", key
+        return f"k holds {kind_of(k)} at key {key}, which this query may attend to", key
     for name, logits in (("q·kᵀ", steps.scores), ("the scaled logit", steps.scaled)):
         logit = logits[0, 0, 0, key]
-        if bool(_above(logit)):
-            return f"{name} of key {key} overflows to {_kind(logit)}", key
-    return f"the bias makes the logit of key {key} {_kind(steps.biased[0, 0, 0, key])}", key
+        if bool(is_above(logit)):
+            return f"{name} of key {key} overflows to {kind_of(logit)}", key
+    return f"the bias makes the logit of key {key} {kind_of(steps.biased[0, 0, 0, key])}", key
 
 
 def _cause_in_output(row: _Row) -> tuple[str, int | None]:
@@ -88,10 +88,10 @@ def _cause_in_output(row: _Row) -> tuple[str, int | None]:
     visible = broken if keep is None else broken & keep.expand_as(row.steps.weights)[0, 0, 0]
     key = _first_key(visible)
     if key is not None:
-        return f"v holds {_kind(v[key])} at key {key}, which this query may attend to", key
+        return f"v holds {kind_of(v[key])} at key {key}, which this query may attend to", key
     key = _first_key(broken)
     if key is not None:
-        return f"v holds {_kind(v[key])} at key {key}: the key is hidden, but 0 times {_kind(v[key])} is NaN", key
+        return f"v holds {kind_of(v[key])} at key {key}: the key is hidden, but 0 times {kind_of(v[key])} is NaN", key
     return "the sum of weights times V overflows", None
 
 
@@ -121,7 +121,7 @@ def empty_rows_finding(call: Call, empty: MarkedRows) -> Finding | None:
 def _what_happens(call: Call) -> str:
     """What this call makes of such a row, and what other conventions do."""
     rules = call.inputs.rules
-    value, others = rules.mask.value, "nn.MultiheadAttention gives NaN"
+    value, others = rules.mask.value, "nn.MultiheadAttention gives NaN or, training without weights, 0"
     if rules.sinks is not None:
         rest = "" if value is None else f" but for what the mask value {value:g} leaves to hidden keys"
         return f"all weight is on the sink and the output is 0{rest}; without a sink, {others}"
@@ -136,17 +136,5 @@ def _what_happens(call: Call) -> str:
     )
 
 
-def _above(x: Tensor) -> Tensor:
-    """NaN or +∞; −∞ hides a key and is no fault."""
-    return ~(x < torch.inf)
-
-
 def _first_key(marked: Tensor) -> int | None:
-    return int(marked.to(torch.int8).argmax()) if bool(marked.any()) else None
-
-
-def _kind(x: Tensor) -> str:
-    """Which of the numbers that are not finite ``x`` holds."""
-    if bool(x.isnan().any()):
-        return "NaN"
-    return "+∞" if bool((x == torch.inf).any()) else "−∞"
+    return first_of(marked) if bool(marked.any()) else None

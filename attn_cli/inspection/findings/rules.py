@@ -63,8 +63,8 @@ EMPTY_ROW = Rule(
     severity="warning",
     sentence="A query row may attend to no key at all.",
     why="Softmax over nothing is not defined, and each framework answers in its own way: scaled_dot_product_attention "
-    "gives 0, nn.MultiheadAttention with weights gives NaN, a finite mask constant gives uniform weights over the keys "
-    "that were to be hidden.",
+    "gives 0, nn.MultiheadAttention gives NaN with weights, and without them NaN in eval mode under no_grad and else "
+    "0, a finite mask constant gives uniform weights over the keys that were to be hidden.",
     example="A batch item with valid length 0; or causal order aligned bottom-right with more queries than keys.",
     source="PyTorch issues 103749 and 41508; Zhang et al., Dive into Deep Learning, 11.3 (masked_softmax)",
 )

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from attn_cli.attention.selection import Selection
 from attn_cli.checks.types import CheckedCall, CheckResult
+from attn_cli.inputs.unused import left_alone, resemblance
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.findings import badge, print_finding, severities_text, worst_first
@@ -19,6 +20,7 @@ from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count, ranges
 
 _MOST_RULES = 5
+_MOST_UNUSED = 3
 
 
 def render_checked(calls: Sequence[CheckedCall], console: Console) -> None:
@@ -49,8 +51,17 @@ def render_verdict(result: CheckResult, console: Console) -> None:
     """
     canvas = Canvas.on(console)
     _print_summary(canvas, result)
-    for text in (*_ran(result.calls), *_selected(result.calls), *_read_as(result.calls), *_rules(result)):
+    for text in (
+        *_ran(result.calls),
+        *_selected(result.calls),
+        *_read_as(result.calls),
+        *_unused(result.calls),
+        *_rules(result),
+    ):
         canvas.paragraph(canvas.text(text, "dim"), indent=2, hanging=2)
+    for text in _missed(result.calls):
+        label = badge(canvas, "info")
+        canvas.paragraph(canvas.join([label, canvas.text(text)], " "), indent=2, hanging=2)
     if result.findings:
         code = worst_first(result.findings)[0].code
         command = canvas.text(f"attn check --rule {code}", "bold")
@@ -101,6 +112,29 @@ def _read_as(calls: Sequence[CheckedCall]) -> Iterator[str]:
         yield f"read as {'; '.join(told)}"
     if differing:
         yield f"differing by call, --json has each: {', '.join(differing)}"
+
+
+def _unused(calls: Sequence[CheckedCall]) -> Iterator[str]:
+    """One line with the tensors that nothing was done with."""
+    names = list(dict.fromkeys(info.name for call in calls for info in left_alone(call.call)))
+    if names:
+        yield f"not used: {_few(names)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_UNUSED
+    return ", ".join(names[:_MOST_UNUSED]) + (f" and {count(more, 'tensor')} more" if more > 0 else "")
+
+
+def _missed(calls: Sequence[CheckedCall]) -> Iterator[str]:
+    """Those of them that were perhaps meant to be used."""
+    infos = dict.fromkeys(info for call in calls for info in left_alone(call.call))
+    for kind in ("mask", "result"):
+        alike = [info for info in infos if resemblance(info) == kind]
+        if alike:
+            named = _few([f"{info.name} {info.shape}" for info in alike])
+            verb = "looks" if len(alike) == 1 else "look"
+            yield f"{named}: {verb} like a {kind}, and was not checked: its name or its shape does not fit a call"
 
 
 def _rules(result: CheckResult) -> Iterator[str]:

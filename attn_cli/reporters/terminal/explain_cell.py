@@ -74,6 +74,9 @@ def _print_hide(page: Page, cell: Cell, before: Shown) -> Shown:
     if cell.is_visible:
         page.line(f"logit = {before.text}, unchanged, since the key is visible")
         return before
+    if cell.is_outweighed:
+        page.line(f"logit = {before.text}, unchanged: the mask constant is a part of it")
+        return before
     value = page.told.row.mask_value
     if value is not None and cell.logit == value:
         page.line(f"logit = {given(value).text}, the mask value, since the key is hidden")

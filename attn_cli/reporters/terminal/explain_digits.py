@@ -16,6 +16,7 @@ GIVEN_DIGITS = 10
 _MOST_DIGITS = 13  # of float64's 15
 _MOST_DECIMALS = 10
 _LARGEST_FIXED = 1e9
+_HUGE = 1e15  # float64 has no digit behind the point from here on: a mask constant, or a broken number
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Shown:
         """How far what is printed may be from the number."""
         if not self.is_finite or not self.value:
             return 0.0
-        return self.unit / 2 if self.unit else abs(float(self.text) - self.value)
+        if self.unit and not abs(self.value) >= _HUGE:
+            return self.unit / 2
+        return abs(float(self.text) - self.value)
 
     @property
     def is_finite(self) -> bool:
@@ -52,6 +55,8 @@ class Shown:
             return "∞" if value > 0 else "−∞"
         if value == 0:
             return "0"
+        if abs(value) >= _HUGE:
+            return f"{value:.{DIGITS}g}"
         if not self.unit:
             return f"{value:.{GIVEN_DIGITS}g}"
         decimals = max(0, -round(math.log10(self.unit)))

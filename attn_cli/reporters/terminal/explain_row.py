@@ -28,7 +28,7 @@ def print_row(page: Page) -> None:
         elif words.stage == "mask":
             _print_mask(page)
         elif words.stage == "hide":
-            hidden = page.told.shape[3] - row.visible
+            hidden = page.told.shape[3] - row.visible - row.outweighed
             value = "−∞" if row.mask_value is None else given(row.mask_value).text
             page.line(f"{count(hidden, 'logit')} of {page.told.shape[3]} {_become(hidden)} {value}")
         elif words.stage == "softmax":
@@ -98,10 +98,12 @@ def _print_softmax(page: Page) -> None:
     if row.denominator == 0:
         page.line("Every weight is 0: with no visible key there is nothing to share out.")
         return
-    page.line(f"weight = exp(logit − max) / Σ = exp(logit − {bottom.maximum.operand}) / {bottom.total.text}:")
+    whole = "Σ" if bottom.sink is None else "Z"
+    page.line(f"weight = exp(logit − max) / {whole} = exp(logit − {bottom.maximum.operand}) / {bottom.total.text}:")
     _print_keys(page, unit)
     if row.hidden_weight:
-        page.line(f"Hidden keys have a weight of {_weight(row.hidden_weight).text} together: the mask value leaks.")
+        what = "constant" if row.mask_value is None else "value"
+        page.line(f"Hidden keys have a weight of {_weight(row.hidden_weight).text} together: the mask {what} leaks.")
     if row.exponentials:
         off = bottom.maximum.error + bottom.keys.error / row.exponentials
         lse = formed(row.lse, off, unit)

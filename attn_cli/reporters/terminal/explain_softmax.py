@@ -41,7 +41,7 @@ def print_bottom(page: Page, unit: float) -> Bottom:
     raised = formed(row.sink_exponential, off, significant([row.sink_exponential], 7))
     page.line(f"exp(sink − max) = exp({sink.text} − {top.operand}) = {raised.text}")
     total = formed(row.denominator, keys.error + raised.error, significant([row.denominator], 7))
-    page.line(f"Σ with the sink = {keys.text} + {raised.text} = {total.text}")
+    page.line(f"Z = Σ + exp(sink − max) = {keys.text} + {raised.text} = {total.text}")
     return Bottom(top, keys, raised, total)
 
 
