@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from attn_cli.attention import torch_compat
 from attn_cli.errors import ResourceError, UsageError
 
 
@@ -18,6 +19,7 @@ def resolve_device(name: str) -> torch.device:
         UsageError: where there is no such kind of device.
         ResourceError: where this machine has no such device.
     """
+    torch_compat.settle_matrix_products()
     if name == "auto":
         return torch.device(_best_kind())
     try:

@@ -234,3 +234,20 @@ def shared_bytes_of_program(device: torch.device) -> int:
 
     index = torch.cuda.current_device() if device.index is None else device.index
     return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])
+
+
+@functools.cache
+def settle_matrix_products() -> None:
+    """Make the process's first matrix product on the CPU in one thread, once.
+
+    Where two threads made it together (seen with PyTorch 2.13 on an AVX-512 machine, about once in thirty processes), the
+    heads of one of them were off by 2^-15, as in half precision; every later product was right.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        x = torch.ones(4, 32, 32)
+        torch.bmm(x, x.mT)
+        torch.bmm(x, x)
+    finally:
+        torch.set_num_threads(threads)
