@@ -240,8 +240,8 @@ def shared_bytes_of_program(device: torch.device) -> int:
 def settle_matrix_products() -> None:
     """Make the process's first matrix product on the CPU in one thread, once.
 
-    Where two threads made it together (seen with PyTorch 2.13 on an AVX-512 machine, about once in thirty processes), the
-    heads of one of them were off by 2^-15, as in half precision; every later product was right.
+    Where two threads made it together, the heads of one of them were off by 2^-15, as in half precision, about once in
+    thirty processes (seen with PyTorch 2.13 on an AVX-512 machine); every later product was right.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
