@@ -11,8 +11,8 @@ from attn_cli.differences.sides import Side
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.reporters.json_report import diff_document, write_document
 from attn_cli.reporters.progress import progress_bar
+from attn_cli.reporters.terminal import render_diff
 from attn_cli.reporters.terminal.console import make_console
-from attn_cli.reporters.terminal.diff import render_diff
 from attn_cli.reporters.terminal.diff_pictures import map_limits
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from attn_cli.reporters.terminal.bench import render_bench
     from attn_cli.reporters.terminal.check import render_checked, render_rule, render_rules, render_verdict
     from attn_cli.reporters.terminal.devices import render_devices
+    from attn_cli.reporters.terminal.diff import render_diff
     from attn_cli.reporters.terminal.explain import render_explanation
     from attn_cli.reporters.terminal.layout import picture_limits
     from attn_cli.reporters.terminal.lesson import render_lesson
@@ -21,6 +22,7 @@ __all__ = [
     "render_bench",
     "render_checked",
     "render_devices",
+    "render_diff",
     "render_explanation",
     "render_lesson",
     "render_rule",
@@ -34,6 +36,7 @@ _HOMES = {
     "render_bench": "bench",
     "render_checked": "check",
     "render_devices": "devices",
+    "render_diff": "diff",
     "render_explanation": "explain",
     "render_lesson": "lesson",
     "render_rule": "check",
