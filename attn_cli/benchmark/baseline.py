@@ -102,7 +102,13 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
     """
     check_environment(report.environment, baseline)
     measured = {(result.backend, result.case): result for result in report.results if _samples(result)}
-    entries = tuple(_compared(result, baseline, margin) for key, result in measured.items() if key in baseline.samples)
+    now = Baseline(
+        "",
+        report.environment,
+        {key: _samples(result) for key, result in measured.items()},
+        {key: result.yardstick_ms for key, result in measured.items() if result.yardstick_ms},
+    )
+    entries = compare_measured(now, baseline, margin)
     lost = tuple(
         Lost(result.backend, result.case, result.status, result.reason)
         for result in report.results
@@ -116,20 +122,31 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
     return Comparison(baseline.file, entries, missing, notes, lost)
 
 
-def _compared(result: BenchResult, baseline: Baseline, margin: float) -> Compared:
-    key = result.backend, result.case
-    old, new = baseline.samples[key], _samples(result)
-    before, now = baseline.yardsticks.get(key), result.yardstick_ms
-    machine = now / before if now and before else None
+def compare_measured(new: Baseline, old: Baseline, margin: float = MARGIN) -> tuple[Compared, ...]:
+    """Every result that both runs have, in the order of the new one; :func:`compare` says how.
+
+    Args:
+        new: what was measured now, or read from the file of a later run.
+        old: the earlier run.
+        margin: the least difference that counts, 0.05 for 5 %.
+    """
+    return tuple(_compared(key, new, old, margin) for key in new.samples if key in old.samples)
+
+
+def _compared(key: Key, now: Baseline, baseline: Baseline, margin: float) -> Compared:
+    backend, case = key
+    old, new = baseline.samples[key], now.samples[key]
+    before, after = baseline.yardsticks.get(key), now.yardsticks.get(key)
+    machine = after / before if after and before else None
     plain = verdict(old, new, margin)
     if machine is None:
-        return Compared(result.backend, result.case, *plain)
+        return Compared(backend, case, *plain)
     relative = verdict(tuple(sample * machine for sample in old), new, margin)  # at the machine's speed of now
     is_trusted = abs(math.log(machine)) <= math.log(TRUSTED)
     same = [told for told in (plain, *([relative] if is_trusted else [])) if told[0] == "SAME"]
     told = min(same or (plain, relative), key=lambda told: abs(math.log(told[1])))
     said: Verdict = told[0] if same or plain[0] == relative[0] != "SAME" else "UNCLEAR"
-    return Compared(result.backend, result.case, said, *told[1:], machine)
+    return Compared(backend, case, said, *told[1:], machine)
 
 
 def check_environment(environment: Mapping[str, Setting], baseline: Baseline) -> None:

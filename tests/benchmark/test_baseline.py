@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attn_cli.benchmark.baseline import check_environment, compare, load
+from attn_cli.benchmark.baseline import check_environment, compare, compare_measured, load
 from attn_cli.benchmark.statistics import summarize
 from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Peaks
 from attn_cli.errors import InputError, UsageError
@@ -320,3 +320,9 @@ def test_whatever_is_changed_in_a_file_it_is_read_or_refused(tmp_path_factory, p
     file.write_text(json.dumps(changed))
     with contextlib.suppress(InputError, UsageError):
         assert compare(report(result()), load(file)).file.endswith("changed.json")
+
+
+def test_two_files_compare_as_a_run_with_its_baseline_does(saved):
+    old = load(saved(document({**entry(), "yardstick_ms": 2.0})))
+    new = load(saved(document({**entry(samples=times(1.2)), "yardstick_ms": 1.9})))
+    assert compare_measured(new, old) == compare(report(measured(1.2, 1.9)), old).entries
