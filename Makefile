@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint golden samples clean
+.PHONY: help demo test lint search golden samples clean
 
 help:
 	@echo "make demo     set up .venv, then show attention on the real capture and on random tensors"
 	@echo "make test     the same, then linters, types and tests"
 	@echo "make lint     linters and types alone"
+	@echo "make search   run the tests with other cases than make test draws"
 	@echo "make golden   write the expected terminal output anew"
 	@echo "make samples  write the textbook samples anew"
 	@echo "make clean    remove .venv and caches"
@@ -33,6 +34,9 @@ lint: $(VENV)/ready
 
 test: demo lint
 	$(BIN)/python -m pytest
+
+search: $(VENV)/ready
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest
 
 golden: $(VENV)/ready
 	ATTN_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/reporters

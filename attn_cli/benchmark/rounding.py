@@ -33,9 +33,15 @@ def explained(drawn: Drawn) -> float:
 
 
 def least_allowed(drawn: Drawn, terms: int, partner: Tensor) -> float:
-    """What the dtype's smallest number explains of a sum of so many terms, each a small factor times ``partner``."""
-    info = torch.finfo(DTYPES[drawn.case.dtype])
-    return info.smallest_normal * info.eps * (1 + math.sqrt(terms) * float(partner.detach().abs().max()))
+    """What is always allowed of a sum of so many terms, each a small factor times ``partner``.
+
+    A factor is below the dtype's smallest number, or so small a weight that it is 0 beside the others of its row, which
+    sum to 1: how much smaller is decided by the last bits of a large logit, and ``exp`` may flush it to 0.
+    """
+    dtype = DTYPES[drawn.case.dtype]
+    info, sums = torch.finfo(dtype), torch.finfo(accumulation_dtype(dtype))
+    least = max(info.smallest_normal * info.eps, sums.eps**2)
+    return least * (1 + math.sqrt(terms) * float(partner.detach().abs().max()))
 
 
 def weight_noise(steps: Steps, inputs: AttentionInputs, rows: slice) -> Tensor:
