@@ -32,8 +32,9 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The cores are shared out among processes, so each computes in one thread; make search leaves that to PyTorch.
 test: demo lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 search: $(VENV)/ready
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest
