@@ -15,7 +15,7 @@ from attn_cli.attention import backends, textbook
 from attn_cli.attention.devices import memory_bytes, resolve_device, synchronize
 from attn_cli.attention.selection import Selection, select, select_batch
 from attn_cli.attention.types import AttentionInputs, ModuleInputs, accumulation_dtype, dtype_name
-from attn_cli.benchmark.timing import time_runs
+from attn_cli.benchmark.timing import ENOUGH_SECONDS, time_runs
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import LoadedCall
@@ -46,6 +46,7 @@ class RunOptions:
         repeat: timed runs of the kernel; None lets the clock decide.
         inspect: what to keep of the inspection.
         keep_outputs: whether the result holds the outputs themselves.
+        timing_seconds: after so many no further timed run is begun, where the clock decides.
     """
 
     device: str = "auto"
@@ -54,6 +55,7 @@ class RunOptions:
     repeat: int | None = None
     inspect: InspectOptions = field(default_factory=InspectOptions)
     keep_outputs: bool = False
+    timing_seconds: float = ENOUGH_SECONDS
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def examine(call: LoadedCall, options: RunOptions, progress: Callable[[int, int]
             _check_memory(inputs)
         to_device_ms = (time.perf_counter() - start) * 1e3
         kernel = backends.run(options.backend, inputs)
-        samples = time_runs(kernel.again, device, options.repeat)
+        samples = time_runs(kernel.again, device, options.repeat, options.timing_seconds)
         start = time.perf_counter()
         inspection = inspect(inputs, options.inspect, progress)
         inspection_ms = (time.perf_counter() - start) * 1e3
@@ -205,7 +207,7 @@ def place(call: LoadedCall, device: torch.device, dtype_name: str | None = None)
     if isinstance(call.inputs, ModuleInputs):
         inputs = _project(call.inputs, call.selection, device, dtype)
     else:
-        inputs = select(call.inputs, call.selection).to(device, dtype)
+        inputs = select(call.inputs, call.positions).to(device, dtype)
     synchronize(device)
     return inputs
 

@@ -14,13 +14,16 @@ MOST_RUNS = 5
 ENOUGH_SECONDS = 0.25
 
 
-def time_runs(function: Callable[[], object], device: torch.device, runs: int | None = None) -> tuple[float, ...]:
+def time_runs(
+    function: Callable[[], object], device: torch.device, runs: int | None = None, enough: float = ENOUGH_SECONDS
+) -> tuple[float, ...]:
     """Milliseconds of each run of ``function``, its work on ``device`` included.
 
     Args:
         function: what to time; run it once before, so that no first-time cost is counted.
         device: waited for before and after each run.
-        runs: how many; None takes up to five, and no further one once a quarter of a second is spent.
+        runs: how many; None takes up to five, and no further one once enough time is spent.
+        enough: so many seconds.
     """
     samples: list[float] = []
     spent = 0.0
@@ -28,7 +31,7 @@ def time_runs(function: Callable[[], object], device: torch.device, runs: int | 
         seconds = stopwatch(function, device)
         samples.append(seconds * 1e3)
         spent += seconds
-        if runs is None and spent >= ENOUGH_SECONDS:
+        if runs is None and spent >= enough:
             break
     return tuple(samples)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -47,6 +47,21 @@ class Evidence:
         return self.examined.inputs.index
 
     @cached_property
+    def within(self) -> CallIndex:
+        """Where the selection sits in the file's tensors, which hold fewer heads where a recording kept some alone."""
+        inputs = self.call.inputs
+        if not isinstance(inputs, AttentionInputs):
+            return self.index
+        place_of = {number: place for place, number in enumerate(inputs.index.heads)}
+        heads = tuple(place_of[number] for number in self.index.heads)
+        return replace(self.index, heads=heads, total_heads=len(place_of))
+
+    def head_number(self, place: int) -> int:
+        """The number, in the whole call, of a head of the file's tensors."""
+        inputs = self.call.inputs
+        return inputs.index.heads[place] if isinstance(inputs, AttentionInputs) else place
+
+    @cached_property
     def parts(self) -> tuple[Pattern, ...]:
         """The whole call's masks and biases as the file has them, each by itself."""
         return every_part(self.call.inputs.rules, self.call.constraints)
@@ -75,7 +90,7 @@ class Evidence:
         """
         mask = self.call.inputs.rules.mask
         count = self.cells.visible.count if self.patterns else count_seen(mask, ())
-        return chosen(count[..., None], self.index)[..., 0]
+        return chosen(count[..., None], self.within)[..., 0]
 
     @cached_property
     def spread(self) -> Spread:
@@ -106,7 +121,8 @@ class Evidence:
     def _selected(self, x: Tensor | None) -> Tensor | None:
         if x is None:
             return None
-        for axis, numbers in enumerate((self.index.batch, self.index.heads, self.index.queries.tolist())):
+        within = self.within
+        for axis, numbers in enumerate((within.batch, within.heads, within.queries.tolist())):
             if len(numbers) < x.shape[axis]:
                 x = x.index_select(axis, torch.tensor(numbers))
         return x

@@ -24,7 +24,7 @@ def file_inputs(evidence: Evidence) -> AttentionInputs:
     """The selected part of the call in the file's own numbers, as views where it can be."""
     inputs = evidence.call.inputs
     if isinstance(inputs, AttentionInputs):
-        return select(inputs, evidence.call.selection)
+        return select(inputs, evidence.call.positions)
     return evidence.exact_inputs
 
 

@@ -134,7 +134,7 @@ def rules_with(evidence: Evidence, others: Mapping[Pattern, Pattern]) -> Rules:
     rules = evidence.inputs.rules
     for kind in {part.kind for part in others}:
         parts = (others.get(part, part) for part in evidence.parts if part.kind == kind)
-        numbers = [chosen(part.numbers, evidence.index) for part in parts]
+        numbers = [chosen(part.numbers, evidence.within) for part in parts]
         combined = reduce(torch.logical_and if kind == MASK else torch.add, numbers)
         rules = with_numbers(rules, kind, combined)
     return rules

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from attn_cli.errors import UsageError
 from attn_cli.explanation import KernelOptions, Wanted, explain
 from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.names import step_of, without_step
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
-from attn_cli.inputs.text import few
+from attn_cli.inputs.text import few, shown, spans
 from attn_cli.reporters.json_report import explain_document, write_document
 from attn_cli.reporters.terminal import render_explanation
 from attn_cli.reporters.terminal.console import make_console
@@ -47,16 +48,28 @@ def _only(plans: Sequence[CallPlan]) -> CallPlan:
     """The one call that is meant.
 
     Raises:
-        UsageError: naming the layers, or the prefixes where no number tells them apart.
+        UsageError: naming the layers, or the prefixes where no number tells them apart, or a module's steps.
     """
     if len(plans) == 1:
         return plans[0]
-    layers = [plan.layer for plan in plans]
     path = plans[0].file.path
-    if None in layers or len(set(layers)) < len(layers):
-        names = few(plan.prefix or "(no prefix)" for plan in plans)
+    modules = {without_step(plan.prefix): plan.layer for plan in plans}
+    layers = list(modules.values())
+    if len(modules) == 1 and len({step_of(plan.prefix) for plan in plans}) == len(plans):
+        raise _several_steps(path, plans)
+    if len(modules) < 2 or None in layers or len(set(layers)) < len(layers):
+        names = few(dict.fromkeys(without_step(plan.prefix) or "(no prefix)" for plan in plans))
         raise UsageError(f"{path}: found {len(plans)} attention calls; expected --prefix, one of {names}")
-    names = few(str(layer) for layer in layers)
     raise UsageError(
-        f"{path}: found {len(plans)} layers; expected --layer, one of {names}", f"add --layer {layers[0]}, or another"
+        f"{path}: found {len(layers)} layers; expected --layer, one of {few(map(str, layers))}",
+        f"add --layer {layers[0]}, or another",
     )
+
+
+def _several_steps(path: str, plans: Sequence[CallPlan]) -> UsageError:
+    """The refusal of a recorded module's calls where one is needed."""
+    steps = [step_of(plan.prefix) for plan in plans]
+    layer, module = plans[0].layer, without_step(plans[0].prefix)
+    of = f"layer {layer}" if layer is not None else shown(module or "one module")
+    found = f"{path}: found {len(plans)} steps of {of}; expected --step, one of {spans(steps)}"
+    return UsageError(found, f"add --step {steps[0]}, or another")

@@ -48,6 +48,13 @@ class ModeName(StrEnum):
     backward = "backward"
 
 
+class SortName(StrEnum):
+    """Which heads come first in a ranking."""
+
+    high = "high"
+    low = "low"
+
+
 class Layout(StrEnum):
     """The order of the axes of four-axis Q, K and V."""
 
@@ -210,6 +217,23 @@ Top = Annotated[
 ]
 Similarity = Annotated[
     bool, typer.Option("--similarity", help="Jensen-Shannon divergence between all heads.", rich_help_panel=SELECTING)
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="The metric to show above all, such as entropy: of several layers as a layer × head table.",
+        rich_help_panel=SELECTING,
+    ),
+]
+Sort = Annotated[
+    SortName | None,
+    typer.Option(
+        "--sort",
+        help="Rank the heads of all layers by --metric, the highest or the lowest first.",
+        rich_help_panel=SELECTING,
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to run.", rich_help_panel=RUNNING)

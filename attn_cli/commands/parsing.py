@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from attn_cli.errors import UsageError
 from attn_cli.inputs.settings import ALIGN, WINDOW
+from attn_cli.inspection.metric_names import METRIC_NAMES
 from attn_cli.inspection.options import Zoom
 
 MOST_DIGITS = 12
@@ -145,6 +146,29 @@ def parse_names(option: str, text: str | None, known: Sequence[str]) -> tuple[st
             hint = f"did you mean {near[0]}?" if near else None
             raise UsageError(f"{option} {text}: found {part!r}; expected a list of {', '.join(known)}", hint)
     return tuple(dict.fromkeys(parts))
+
+
+def parse_metric(text: str | None, sort: str | None) -> str | None:
+    """The name of one metric.
+
+    Args:
+        text: what ``--metric`` says.
+        sort: what ``--sort`` says, which asks for a metric.
+
+    Raises:
+        UsageError: where there is none of that name, or none to sort by.
+    """
+    if text is None:
+        if sort is not None:
+            expected = "found no --metric; expected --metric NAME to sort by"
+            raise UsageError(f"--sort {sort}: {expected}", "add one, such as --metric entropy")
+        return None
+    name = text.strip()
+    if name not in METRIC_NAMES:
+        near = difflib.get_close_matches(name, METRIC_NAMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else None
+        raise UsageError(f"--metric {text}: found {name!r}; expected one of {', '.join(METRIC_NAMES)}", hint)
+    return name
 
 
 def parse_codes(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:

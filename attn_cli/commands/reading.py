@@ -8,10 +8,12 @@ from functools import wraps
 from typing import Any
 
 from attn_cli.commands import options as opt
+from attn_cli.commands import recorded_options as recorded
 from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
 from attn_cli.inputs.options import ReadOptions
-from attn_cli.inputs.paths import STDIN, check_readable
+from attn_cli.inputs.paths import JSON_EXPECTED, STDIN, check_readable, is_json
 from attn_cli.inputs.settings import check_flags
+from attn_cli.inputs.tokenizer import check_tokenizer
 
 Command = Callable[..., int]
 
@@ -23,6 +25,9 @@ def _options(
     weights_file: opt.WeightsFile = None,
     prefix: opt.Prefix = None,
     layer: opt.Layer = None,
+    step: recorded.Step = None,
+    tokens: recorded.Tokens = None,
+    tokenizer: recorded.TokenizerFile = None,
     num_heads: opt.NumHeads = None,
     num_kv_heads: opt.NumKvHeads = None,
     layout: opt.LayoutOption = None,
@@ -41,6 +46,7 @@ def _options(
     """What these options say about reading; the file itself is the command's own."""
     read = ReadOptions(
         q=q, k=k, v=v, weights_file=weights_file, prefix=prefix and prefix.rstrip("."), layer=layer,
+        steps=parse_selection("--step", step), tokens=tokens, tokenizer=tokenizer,
         num_heads=num_heads, num_kv_heads=num_kv_heads, layout=layout and layout.value,
         mask_polarity=mask_polarity and mask_polarity.value, valid_lens=parse_valid_lens(valid_lens),
         causal=causal, causal_align=parse_align(causal_align), window=parse_window(window),
@@ -90,3 +96,7 @@ def check_files(read: ReadOptions) -> None:
     for path in named:
         if path is not None and path != STDIN:
             check_readable(path)
+    if read.tokens is not None and is_json(read.tokens):
+        check_readable(read.tokens, JSON_EXPECTED)
+    if read.tokenizer is not None:
+        check_tokenizer(read.tokenizer)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from attn_cli.inputs.kept_heads import HEADS, kept_numbers
 from attn_cli.inputs.names import (
     ADDITIVE,
     BIAS,
@@ -108,6 +109,12 @@ class Part:
 
 
 WHOLE = Part()
+
+
+def known_parts(metadata: Mapping[str, str]) -> dict[str, Part]:
+    """By prefix, which part of its call the tensors are: of what ``attn run --save`` wrote or a recording kept."""
+    kept = {split_name(name)[0]: kept_numbers(text) for name, text in metadata.items() if split_name(name)[1] == HEADS}
+    return {prefix: Part(head=numbers) for prefix, numbers in kept.items() if numbers} | saved_parts(metadata)
 
 
 def saved_parts(metadata: Mapping[str, str]) -> dict[str, Part]:

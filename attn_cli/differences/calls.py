@@ -16,11 +16,14 @@ from attn_cli.differences.sources import Source, Stored
 from attn_cli.differences.tolerance import tolerance_of
 from attn_cli.differences.types import CallDifference, Compared
 from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.names import step_of
+from attn_cli.inputs.text import spans
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.pipeline import resource_errors
 
 Progress = Callable[[int, int], None]
 Pair = tuple[CallPlan, CallPlan]
+Key = tuple[str | int, int | None]
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,20 @@ class Matched:
 
 
 def match_calls(left: Sequence[CallPlan], right: Sequence[CallPlan]) -> Matched:
-    """Calls with the same prefix belong together; of the others those with the same layer.
+    """Calls with the same prefix belong together; of the others those with the same layer and step.
 
     So do two that are left over where neither has a layer, or each is the only call of its side.
     """
-    open_left, open_right, pairs = list(left), list(right), []
-    for same in (_same_prefix, _same_layer):
-        for one in tuple(open_left):
-            fits = [other for other in open_right if same(one, other)]
-            rivals = [other for other in open_left if same(other, one)]
-            if len(fits) == 1 and len(rivals) == 1:
-                pairs.append((one, fits[0]))
-                open_left.remove(one)
-                open_right.remove(fits[0])
+    open_left, open_right = list(left), list(right)
+    pairs: list[Pair] = []
+    for key in (_prefix_key, _layer_key):
+        groups = [_grouped(plans, key) for plans in (open_left, open_right)]
+        alike = [(groups[0][one], groups[1].get(one, [])) for one in groups[0]]
+        found = [(own[0], other[0]) for own, other in alike if len(own) == len(other) == 1]
+        taken = {id(plan) for pair in found for plan in pair}
+        open_left = [plan for plan in open_left if id(plan) not in taken]
+        open_right = [plan for plan in open_right if id(plan) not in taken]
+        pairs += found
     are_alone = len(left) == len(right) == 1
     if len(open_left) == len(open_right) == 1 and (are_alone or open_left[0].layer is open_right[0].layer is None):
         pairs.append((open_left.pop(), open_right.pop()))
@@ -53,12 +57,22 @@ def match_calls(left: Sequence[CallPlan], right: Sequence[CallPlan]) -> Matched:
     return Matched(tuple(sorted(pairs, key=lambda pair: order[id(pair[0])])), tuple(open_left), tuple(open_right))
 
 
-def _same_prefix(one: CallPlan, other: CallPlan) -> bool:
-    return one.prefix.lower() == other.prefix.lower() and one.layer == other.layer
+def _prefix_key(plan: CallPlan) -> Key | None:
+    return plan.prefix.lower(), plan.layer
 
 
-def _same_layer(one: CallPlan, other: CallPlan) -> bool:
-    return one.layer is not None and one.layer == other.layer
+def _layer_key(plan: CallPlan) -> Key | None:
+    return None if plan.layer is None else (step_of(plan.prefix), plan.layer)
+
+
+def _grouped(plans: Sequence[CallPlan], key: Callable[[CallPlan], Key | None]) -> dict[Key, list[CallPlan]]:
+    """The calls that are alike; one without a key is like no other."""
+    groups: dict[Key, list[CallPlan]] = {}
+    for plan in plans:
+        found = key(plan)
+        if found is not None:
+            groups.setdefault(found, []).append(plan)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ class CallComparison:
             right = recorded_side(right_call)
         else:
             right = run_side(inputs if is_shared else placed(right_call, self.right), self.right)
-        reason = _mismatch(left, right)
+        reason = _other_heads(left_call, right_call) or _mismatch(left, right)
         records = left_call.record, right_call.record
         if reason is not None:
             return CallDifference(*records, left.ran, right.ran, reason=reason)
@@ -148,6 +162,21 @@ def _notes_of(output: Compared | None) -> Iterator[str]:
     if number:
         are = "value is" if number == 1 else "values are"
         yield f"{number} output {are} NaN or infinite on both sides alike, which counts as equal"
+
+
+def _other_heads(left: LoadedCall, right: LoadedCall) -> str | None:
+    """Why two calls of which a recording kept some heads cannot be compared, or None."""
+    kept = [_heads(call) for call in (left, right)]
+    if kept[0] is None or kept[1] is None or kept[0] == kept[1]:
+        return None
+    return f"the left call holds the heads {spans(kept[0])}, the right {spans(kept[1])}"
+
+
+def _heads(call: LoadedCall) -> tuple[int, ...] | None:
+    """The numbers of the heads that are compared; None of a module, which has all of them."""
+    if not isinstance(call.inputs, AttentionInputs):
+        return call.selection.heads
+    return call.selection.heads or call.inputs.index.heads
 
 
 def _mismatch(left: SideOutcome, right: SideOutcome) -> str | None:

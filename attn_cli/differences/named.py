@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import nan
 
 import torch
 from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
-from attn_cli.differences.axes import SINK_WEIGHTS, WHOLE, Axes, Part, axes_of, known_role, saved_parts
+from attn_cli.differences.axes import SINK_WEIGHTS, WHOLE, Axes, Part, axes_of, known_parts, known_role
 from attn_cli.differences.heads import COMPARED_AT_ONCE, Numbers, compare_heads
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.measure import Tally
@@ -56,7 +57,7 @@ class NamedTensors:
         Raises:
             InputError: where a selection names what a tensor does not hold, or what none of them has.
         """
-        parts, found, known = saved_parts(self.left.metadata), [], {}
+        parts, found, known = known_parts(self.left.metadata), [], {}
         for number, (name, other) in enumerate(names):
             prefix = split_name(name)[0]
             if prefix not in known:
@@ -96,12 +97,18 @@ class NamedTensors:
 
     def _has_sinks(self, *names: str) -> bool:
         """Whether a file tells of sinks beside one of these, or in what it stands in."""
-        for file, name in zip((self.left, self.right), names, strict=True):
-            above = set(with_parents(split_name(name)[0]))
-            sinks = (one for one in file.names if known_role(one) in (SINKS, SINK_WEIGHTS))
-            if any(split_name(one)[0] in above for one in sinks):
-                return True
-        return False
+        sides = zip(self._sinks, names, strict=True)
+        return any(above in sinks for sinks, name in sides for above in with_parents(split_name(name)[0]))
+
+    @cached_property
+    def _sinks(self) -> tuple[frozenset[str], ...]:
+        """The prefixes of both files behind which sinks stand."""
+        sinks = [[name for name in file.names if known_role(name) in (SINKS, SINK_WEIGHTS)] for file in self._files]
+        return tuple(frozenset(split_name(name)[0] for name in names) for names in sinks)
+
+    @property
+    def _files(self) -> tuple[TensorFile, TensorFile]:
+        return self.left, self.right
 
     def _picks(self, info: TensorInfo, axes: Axes, role: str | None, part: Part) -> list[_Pick]:
         """What is looked at on each axis.
@@ -111,7 +118,8 @@ class NamedTensors:
         """
         picks = []
         for axis, size in zip(axes, info.shape, strict=True):
-            numbers = part.numbers(axis, size)
+            is_shared = axis == "head" and role in KEY_VALUES
+            numbers = range(size) if is_shared else part.numbers(axis, size)
             chosen = selected(self.options, axis, role)
             if chosen is None:
                 picks.append(_Pick(range(size), numbers, True))

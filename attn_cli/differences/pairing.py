@@ -11,7 +11,8 @@ from attn_cli.differences.counterparts import counterparts
 from attn_cli.differences.named import NamedTensors
 from attn_cli.differences.types import TensorDifference
 from attn_cli.errors import InputError
-from attn_cli.inputs.names import is_behind, layer_of, split_name
+from attn_cli.inputs.names import is_meant as means_call
+from attn_cli.inputs.names import layer_of, split_name, step_of
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.text import few, shown
 from attn_cli.inputs.types import TensorInfo
@@ -58,17 +59,24 @@ def pair_tensors(named: NamedTensors, matched: Matched) -> Pairing:
 
 
 def _meant(read: ReadOptions, names: Sequence[str], matched: Matched, side: int) -> list[str]:
-    """The tensors that are meant: all, or with ``--prefix`` or ``--layer`` theirs and what their calls use."""
-    if read.prefix is None and read.layer is None:
+    """The tensors that are meant: all, or with ``--prefix``, ``--layer`` or ``--step`` theirs and what they use."""
+    if not chooses_calls(read):
         return list(names)
     used = {name for pair in matched.pairs for name in pair[side].call.names}
     return [name for name in names if name in used or is_meant(name, read)]
 
 
+def chooses_calls(read: ReadOptions) -> bool:
+    """Whether the flags mean some calls of a file alone."""
+    return any(flag is not None for flag in (read.prefix, read.layer, read.steps))
+
+
 def is_meant(name: str, read: ReadOptions) -> bool:
-    """Whether a tensor stands behind ``--prefix`` and in ``--layer``."""
+    """Whether a tensor stands behind ``--prefix``, in ``--layer`` and in ``--step``."""
     prefix = split_name(name)[0]
-    if read.prefix is not None and not is_behind(prefix, read.prefix):
+    if read.prefix is not None and not means_call(prefix, read.prefix):
+        return False
+    if read.steps is not None and step_of(prefix) not in read.steps:
         return False
     return read.layer is None or layer_of(prefix) == read.layer
 

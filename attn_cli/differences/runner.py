@@ -10,7 +10,7 @@ from attn_cli.differences.axes import known_role, saved_parts
 from attn_cli.differences.calls import CallComparison, Matched, match_calls
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.named import NamedTensors
-from attn_cli.differences.pairing import Pairing, is_meant, pair_tensors, shared_notes
+from attn_cli.differences.pairing import Pairing, chooses_calls, is_meant, pair_tensors, shared_notes
 from attn_cli.differences.rules import call_findings, lonely_calls_finding, lonely_finding, tensor_finding
 from attn_cli.differences.sides import Side
 from attn_cli.differences.types import CallDifference, DiffResult, SideRecord, TensorDifference
@@ -120,8 +120,7 @@ class _Diff:
             meant = (read.q, read.k, read.v, read.weights_file)
             if self.options.is_one_input or any(flag is not None for flag in meant):
                 raise
-            is_chosen = read.prefix is not None or read.layer is not None
-            if is_chosen and not any(is_meant(name, read) for name in files[0].names):
+            if chooses_calls(read) and not any(is_meant(name, read) for name in files[0].names):
                 raise
             if any(known_role(name) in ("q", "k", "v", "queries", "keys", "values") for name in files[0].names):
                 notes.append(f"no attention is run: {error.message}")

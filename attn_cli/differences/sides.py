@@ -107,7 +107,7 @@ def recorded_side(call: LoadedCall) -> SideOutcome:
     Raises:
         InputError: where it says nothing.
     """
-    output, weights = (_selected(x, call.selection) for x in (call.recorded.output, call.recorded.weights))
+    output, weights = (_selected(x, call.positions) for x in (call.recorded.output, call.recorded.weights))
     known = output if output is not None else weights
     if known is None:
         raise nothing_recorded(call)

@@ -35,18 +35,19 @@ def explain(call: LoadedCall, wanted: Wanted, kernel: KernelOptions | None = Non
         InputError: where the key does not lie in the call.
         BackendError, ResourceError: where the kernel that was asked for cannot run.
     """
-    (shape, kv_heads), key = _sizes(call), wanted.key
+    shape, key = _shape(call), wanted.key
     if key is not None and not 0 <= key < shape[3]:
         raise in_file(call.source, f"--key {key}", f"expected 0 to {shape[3] - 1}, of {shape[3]} keys")
     batch, head, query = wanted.batch, wanted.head, wanted.query
     with resource_errors("cpu"), torch.no_grad():
         row = cut_row(call, batch, head, query)
+        kv_heads = _kv_heads(call)
+        kv_head = None if kv_heads is None else head // (shape[1] // kv_heads)
         with one_thread_each():  # a block of one row is too little to share out
             steps = row_steps(row, batch)
         told = row_of(row, steps, wanted.top)
         cell = None if key is None else cell_of(row, steps, key, wanted.top)
         ran = run_kernel(call, row, steps.output, kernel or KernelOptions())
-        kv_head = head // (shape[1] // kv_heads)
         found = row_findings(row, steps, Where(batch, head, kv_head, query), ran)
     mask, head_dim = call.inputs.rules.mask, steps.query.shape[0]
     return Explanation(
@@ -70,10 +71,19 @@ def explain(call: LoadedCall, wanted: Wanted, kernel: KernelOptions | None = Non
     )
 
 
-def _sizes(call: LoadedCall) -> tuple[tuple[int, int, int, int], int]:
-    """``(B, Hq, Sq, Sk)`` of the whole call, and Hkv."""
+def _shape(call: LoadedCall) -> tuple[int, int, int, int]:
+    """``(B, Hq, Sq, Sk)`` of the whole call, with the heads that a recording left out."""
     inputs = call.inputs
     if isinstance(inputs, AttentionInputs):
-        return inputs.weights_shape, inputs.k.shape[1]
+        batch, _, queries, keys = inputs.weights_shape
+        return batch, inputs.index.total_heads, queries, keys
     batch, queries, _ = inputs.queries.shape
-    return (batch, inputs.num_heads, queries, inputs.keys.shape[1]), inputs.num_kv_heads
+    return batch, inputs.num_heads, queries, inputs.keys.shape[1]
+
+
+def _kv_heads(call: LoadedCall) -> int | None:
+    """Hkv; None where a recording left heads out, so that it is not known."""
+    inputs = call.inputs
+    if not isinstance(inputs, AttentionInputs):
+        return inputs.num_kv_heads
+    return inputs.k.shape[1] if inputs.index.has_every_head else None

@@ -29,7 +29,7 @@ class Where:
 
     batch: int
     head: int
-    kv_head: int
+    kv_head: int | None
     query: int
 
     def place(self, tensor: str | None = None, key: int | None = None, feature: int | None = None) -> Place:

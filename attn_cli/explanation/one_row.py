@@ -78,11 +78,13 @@ class OneRow:
 
 def cut_row(call: LoadedCall, batch: int, head: int, query: int) -> OneRow:
     """The row of these numbers; they lie in the call."""
-    inputs, selection = call.inputs, Selection((batch,), (head,), (query,))
+    inputs = call.inputs
     if isinstance(inputs, AttentionInputs):
-        row = replace(select(inputs, selection), output_projection=None, token_ids=None)
-        return OneRow(row, None, _columns(inputs.output_projection, head, inputs.q.shape[1]))
-    module = _cut_module(inputs, selection)
+        index = inputs.index
+        row = select(inputs, Selection((batch,), (index.heads.index(head),), (query,)))
+        columns = _columns(inputs.output_projection, head, index.total_heads)
+        return OneRow(replace(row, output_projection=None, token_ids=None), None, columns)
+    module = _cut_module(inputs, Selection((batch,), (head,), (query,)))
     W_q, W_k, W_v = (layer.to(torch.device("cpu"), torch.float64) for layer in (module.W_q, module.W_k, module.W_v))
     return OneRow(module, (W_q, W_k, W_v), _columns(inputs.W_o, head, inputs.num_heads))
 

@@ -276,10 +276,10 @@ class Explanation:
     Attributes:
         call: how it was read.
         batch, head, query: the row.
-        kv_head: the key/value head that the query head reads.
+        kv_head: the key/value head that the query head reads; None where a recording left heads out.
         place: the query's aligned place on the axis of the keys.
         shape: ``(B, Hq, Sq, Sk)`` of the whole call.
-        kv_heads, head_dim, value_dim: Hkv, D and Dv.
+        kv_heads, head_dim, value_dim: Hkv, D and Dv; Hkv is None where kv_head is.
         dtype: the file's.
         ties_queries_to_keys: True where the query is the token at its place.
         words: the steps in their order.
@@ -293,10 +293,10 @@ class Explanation:
     batch: int
     head: int
     query: int
-    kv_head: int
+    kv_head: int | None
     place: int
     shape: tuple[int, int, int, int]
-    kv_heads: int
+    kv_heads: int | None
     head_dim: int
     value_dim: int
     dtype: str

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from attn_cli.attention.types import AttentionInputs, CallIndex, LinearWeights
+from attn_cli.attention.types import AttentionInputs, LinearWeights
 from attn_cli.inputs.dtypes import dtype_conventions
+from attn_cli.inputs.kept_heads import index_of
 from attn_cli.inputs.layout import Reading, as_heads, head_sizes, read_layout
 from attn_cli.inputs.linear import read_output, used_infos
 from attn_cli.inputs.names import HEADS, split_name
 from attn_cli.inputs.planned import Planned, loaded, with_roles
 from attn_cli.inputs.rules import read_rules
+from attn_cli.inputs.selecting import check_selection
 from attn_cli.inputs.settings import FILE
 from attn_cli.inputs.text import few, shown
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
-from attn_cli.inputs.validation import CallSizes, check_floating, check_selection
+from attn_cli.inputs.validation import check_floating
 
 
 def load_heads(plan: Planned) -> LoadedCall:
@@ -28,17 +30,18 @@ def load_heads(plan: Planned) -> LoadedCall:
         check_floating(file.path, info)
     reading = read_layout(file.path, infos, settings)
     sizes = head_sizes(file.path, infos, reading)
-    selection = check_selection(file.path, plan.options, sizes)
+    kept, said = plan.kept_heads(sizes)
+    selection = check_selection(file.path, plan.options, sizes, kept)
     q, k, v = _heads(plan, reading)
-    output, used = _output(plan, sizes)
+    index = index_of(sizes, kept)
+    output, used = _output(plan, index.total_heads, sizes.value_dim)
     rules = read_rules(file, plan.call, sizes, settings, plan.options)
-    ids, ids_info = plan.token_ids(sizes)
-    index = CallIndex.whole(sizes.batch, sizes.heads, sizes.queries)
-    inputs = AttentionInputs(q, k, v, rules.rules, index, output, ids)
-    said = [Convention("layout", reading.text, reading.origin), *dtype_conventions(infos), *_passed_over(plan)]
-    tensors = (*with_roles(infos, HEADS), *used, *rules.tensors, *ids_info)
+    tokens = plan.tokens(sizes)
+    inputs = AttentionInputs(q, k, v, rules.rules, index, output, tokens.ids)
+    said += [Convention("layout", reading.text, reading.origin), *dtype_conventions(infos), *_passed_over(plan)]
+    tensors = (*with_roles(infos, HEADS), *used)
     record = plan.recorded(sizes, reading)
-    return loaded(plan, inputs, sizes, selection, rules, tensors, said, record)
+    return loaded(plan, inputs, sizes, selection, rules, tokens, tensors, said, record)
 
 
 def _heads(plan: Planned, reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,11 +53,11 @@ def _heads(plan: Planned, reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _output(plan: Planned, sizes: CallSizes) -> tuple[LinearWeights | None, tuple[TensorInfo, ...]]:
-    """W_o and its tensors, where the file has it."""
+def _output(plan: Planned, heads: int, value_dim: int) -> tuple[LinearWeights | None, tuple[TensorInfo, ...]]:
+    """W_o of all heads, those that were not kept among them, and its tensors, where the file has it."""
     if plan.projections is None:
         return None, ()
-    layer = read_output(plan.weights, plan.projections, sizes.heads, sizes.value_dim)
+    layer = read_output(plan.weights, plan.projections, heads, value_dim)
     used = tuple(info for info in used_infos(plan.weights, plan.projections) if (info.role or "").startswith("W_o"))
     return layer, used
 

@@ -14,6 +14,7 @@ from attn_cli.inputs.names import HIDDEN, MODULE
 from attn_cli.inputs.planned import Infos, Planned, loaded, with_roles
 from attn_cli.inputs.projections import Projections
 from attn_cli.inputs.rules import read_rules
+from attn_cli.inputs.selecting import check_selection
 from attn_cli.inputs.settings import FILE, Settings
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
@@ -22,7 +23,6 @@ from attn_cli.inputs.validation import (
     check_floating,
     check_groups,
     check_not_empty,
-    check_selection,
     differs,
 )
 
@@ -42,16 +42,16 @@ def load_module(plan: Planned) -> LoadedCall:
     sizes = module_sizes(plan.weights.path, linear, known)
     output = read_output(plan.weights, plan.projections, sizes.heads, sizes.value_dim)
     rules = read_rules(file, plan.call, sizes, settings, plan.options)
-    ids, ids_info = plan.token_ids(sizes)
-    inputs = _module(plan, sizes, linear, output, rules.rules, ids)
+    tokens = plan.tokens(sizes)
+    inputs = _module(plan, sizes, linear, output, rules.rules, tokens.ids)
     used = used_infos(plan.weights, plan.projections)
-    tensors = (*_own_infos(plan), *used, *rules.tensors, *ids_info)
+    tensors = (*_own_infos(plan), *used)
     said = [
         Convention("layout", _layout_text(infos, sizes), settings.num_heads.origin),
         *dtype_conventions([*infos, *used]),
         Convention("projections", _projections_text(plan.projections), FILE),
     ]
-    return loaded(plan, inputs, sizes, selection, rules, tensors, said, plan.recorded(sizes))
+    return loaded(plan, inputs, sizes, selection, rules, tokens, tensors, said, plan.recorded(sizes))
 
 
 def _module(

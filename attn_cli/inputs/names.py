@@ -17,6 +17,7 @@ ADDITIVE = "additive_mask"
 BIAS = "bias"
 OUTPUT = "output"
 WEIGHTS = "weights"
+STEPS = "steps"
 
 # Where several names of one role stand side by side, the earlier one counts, except for masks and biases: all apply.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -58,16 +59,48 @@ def role_of(leaf: str) -> str | None:
     return ROLE_OF.get(leaf.lower())
 
 
+def step_of(prefix: str) -> int:
+    """The step that a recorded call's prefix begins with: 7 for ``"steps.7.encoder.layer.3"``, 0 without one."""
+    step, _ = _split_step(prefix)
+    return step
+
+
+def without_step(prefix: str) -> str:
+    """The module that a call's prefix names: ``"encoder.layer.3"`` for ``"steps.7.encoder.layer.3"``."""
+    _, module = _split_step(prefix)
+    return module
+
+
+def with_step(module: str, step: int) -> str:
+    """The prefix of a recorded call; that of a module's first call is the module's path alone."""
+    return module if step == 0 else join(STEPS, str(step), module)
+
+
+def _split_step(prefix: str) -> tuple[int, str]:
+    first, _, rest = prefix.partition(".")
+    number, _, module = rest.partition(".")
+    return (int(number), module) if first == STEPS and _is_number(number) else (0, prefix)
+
+
 def layer_of(prefix: str) -> int | None:
-    """The last whole-number component of a prefix: 3 for ``"encoder.layer.3.attention"``."""
-    numbers = [part for part in prefix.split(".") if part.isascii() and part.isdecimal() and len(part) < 10]
+    """The last whole-number component of a module's path: 3 for ``"steps.7.encoder.layer.3.attention"``."""
+    numbers = [part for part in without_step(prefix).split(".") if _is_number(part)]
     return int(numbers[-1]) if numbers else None
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdecimal() and len(part) < 10
 
 
 def is_behind(name: str, prefix: str) -> bool:
     """True where ``prefix`` is ``name`` or its leading dotted part."""
     name, prefix = name.lower(), prefix.lower()
     return prefix == "" or name == prefix or name.startswith(f"{prefix}.")
+
+
+def is_meant(call: str, prefix: str) -> bool:
+    """True where ``--prefix`` means a call: it stands behind it, or its module does whatever its step is."""
+    return is_behind(call, prefix) or is_behind(without_step(call), prefix)
 
 
 def with_parents(prefix: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ class ReadOptions:
         weights_file: a file with projection weights, or a ``*.safetensors.index.json``.
         prefix: what stands before the names of the wanted call or of its projection weights.
         layer: number of the wanted layer.
+        steps: of a recording, which calls of a module: 0 is its first.
         num_heads, num_kv_heads: how (B, S, H·D) is cut.
         layout: ``"bhsd"`` or ``"bshd"``; None is the file's, then ``"bhsd"``.
         valid_lens: one length a batch item, or one row of lengths a batch item.
@@ -24,6 +25,8 @@ class ReadOptions:
         scale, softcap, mask_value: numbers.
         mask_polarity: ``"keep"`` (True = may attend) or ``"drop"`` (True = hidden); None is ``"keep"``.
         batch, heads, queries: the numbers to inspect.
+        tokens: a JSON file (``*.json``) with texts or ids of the keys, or the name of a tensor in ``file`` with ids.
+        tokenizer: a ``tokenizer.json`` that turns token ids into texts.
     """
 
     file: str | None = None
@@ -33,6 +36,7 @@ class ReadOptions:
     weights_file: str | None = None
     prefix: str | None = None
     layer: int | None = None
+    steps: tuple[int, ...] | None = None
     num_heads: int | None = None
     num_kv_heads: int | None = None
     layout: str | None = None
@@ -47,3 +51,5 @@ class ReadOptions:
     batch: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
     queries: tuple[int, ...] | None = None
+    tokens: str | None = None
+    tokenizer: str | None = None

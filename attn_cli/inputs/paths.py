@@ -10,10 +10,15 @@ from attn_cli.errors import InputError, in_file
 
 STDIN = "-"
 EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
+JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
 
 
-def check_readable(path: str) -> None:
+def check_readable(path: str, expected: str = EXPECTED) -> None:
     """Refuse a path that cannot be opened for reading; ``"-"``, standard input, passes.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for the message.
 
     Raises:
         InputError: where there is no such file, it is a folder, or it may not be read.
@@ -23,14 +28,19 @@ def check_readable(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise in_file(path, "is a folder", EXPECTED, _inside(path))
+            raise in_file(path, "is a folder", expected, _inside(path))
         if stat.S_ISREG(mode):
             with open(path, "rb"):
                 return
     except (FileNotFoundError, NotADirectoryError):
-        raise in_file(path, "no such file", EXPECTED, _alike(path)) from None
+        raise in_file(path, "no such file", expected, _alike(path)) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
+
+
+def is_json(path: str) -> bool:
+    """Whether a name is that of a JSON file."""
+    return path.lower().endswith(".json")
 
 
 def is_regular(path: str) -> bool:

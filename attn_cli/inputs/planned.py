@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
+from attn_cli.inputs.call_site import read_call_site
 from attn_cli.inputs.calls import CallNames
+from attn_cli.inputs.given_tokens import GivenTokens
+from attn_cli.inputs.kept_heads import KeptHeads, read_kept_heads
 from attn_cli.inputs.layout import Reading
-from attn_cli.inputs.names import TOKEN_IDS
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.projections import Projections
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.recorded import ReadRecord, read_recorded
 from attn_cli.inputs.rules import ReadRules, aligns_by_default
 from attn_cli.inputs.settings import FILE, Metadata, Settings, align_name, read_settings
-from attn_cli.inputs.tokens import read_token_ids, read_tokens
+from attn_cli.inputs.tokens import ReadTokens, read_call_tokens
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
 from attn_cli.inputs.validation import CallSizes
 
 Infos = tuple[TensorInfo, TensorInfo, TensorInfo]
 ORDER = (
-    "layout", "heads", "scale", "softcap", "mask", "valid lengths", "causal", "alignment", "window", "bias", "sinks",
-    "mask value", "dtype", "padding", "inputs", "projections", "tokens", "output",
+    "recorded", "dropout", "layout", "heads", "kept heads", "scale", "softcap", "mask", "valid lengths", "causal",
+    "alignment", "window", "bias", "sinks", "mask value", "dtype", "padding", "inputs", "projections", "tokens",
+    "output",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class Planned:
         weights: the open file those are in.
         options: what the flags say.
         unused: tensors of ``file`` that no call uses.
+        given: what the flags say about the keys.
     """
 
     prefix: str
@@ -52,6 +54,7 @@ class Planned:
     weights: TensorFile
     options: ReadOptions
     unused: tuple[TensorInfo, ...]
+    given: GivenTokens
 
     @property
     def infos(self) -> Infos:
@@ -75,14 +78,18 @@ class Planned:
             weights = Metadata(self.weights.path, self.projections.root, self.weights.metadata)
         return read_settings(self.options, self.metadata, weights)
 
-    def token_ids(self, sizes: CallSizes) -> tuple[Tensor | None, tuple[TensorInfo, ...]]:
-        """The token ids ``(B, Sk)`` and the tensor they come from, where there are any."""
-        name = self.call.token_ids
-        if name is None:
-            return None, ()
-        info = self.file.info(name)
-        ids = read_token_ids(self.file.path, info, self.file.read(name), sizes)
-        return ids, (replace(info, role=TOKEN_IDS),)
+    def tokens(self, sizes: CallSizes) -> ReadTokens:
+        """What is known of the keys.
+
+        Raises:
+            InputError: where token ids or texts do not fit the call.
+        """
+        return read_call_tokens(self.file, self.call.token_ids, self.metadata, self.given, sizes)
+
+    def kept_heads(self, sizes: CallSizes) -> tuple[KeptHeads | None, list[Convention]]:
+        """The heads that a recording kept, where it left some out."""
+        kept, said = read_kept_heads(self.metadata, sizes)
+        return kept, [] if said is None else [said]
 
     def recorded(self, sizes: CallSizes, reading: Reading | None = None) -> ReadRecord:
         """What the file says came out of the call."""
@@ -97,6 +104,7 @@ def loaded(
     sizes: CallSizes,
     selection: Selection,
     rules: ReadRules,
+    tokens: ReadTokens,
     tensors: tuple[TensorInfo, ...],
     conventions: Sequence[Convention],
     record: ReadRecord,
@@ -109,24 +117,24 @@ def loaded(
         sizes: of the whole call.
         selection: the part to inspect.
         rules: as read.
-        tensors: the call's tensors with their roles.
-        conventions: beside those of the rules.
+        tokens: what is known of the keys.
+        tensors: the call's other tensors with their roles.
+        conventions: beside those of the rules, the tokens and the recording.
         record: what the file says came out of it.
     """
     settings = plan.settings()
-    tokens, said = read_tokens(plan.metadata, sizes)
     every = [*conventions, *_grouped(sizes, settings), *rules.conventions, *record.conventions]
-    every += [] if said is None else [said]
+    every += [*tokens.conventions, *read_call_site(plan.metadata)]
     return LoadedCall(
         source=plan.file.path,
         prefix=plan.prefix,
         layer=plan.layer,
         inputs=inputs,
         selection=selection,
-        tensors=(*tensors, *record.tensors),
+        tensors=(*tensors, *rules.tensors, *tokens.tensors, *record.tensors),
         unused=plan.unused,
         conventions=tuple(sorted(every, key=lambda convention: ORDER.index(convention.name))),
-        tokens=tokens,
+        tokens=tokens.texts,
         align=align_name(settings.align.value),
         align_chosen=not aligns_by_default(sizes, settings),
         recorded=record.recorded,

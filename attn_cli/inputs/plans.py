@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.calls import CallNames, FoundCalls, Incomplete, find_calls
+from attn_cli.inputs.given_tokens import GivenTokens, read_given_tokens
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.matching import ambiguous, listed, nearest_projections
-from attn_cli.inputs.names import is_behind
+from attn_cli.inputs.names import is_behind, is_meant, step_of, without_step
 from attn_cli.inputs.naming import named_call
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.projections import Projections, find_projections
 from attn_cli.inputs.readers.base import TensorFile
-from attn_cli.inputs.text import contents, few, shown
+from attn_cli.inputs.text import contents, few, shown, spans
 from attn_cli.inputs.types import TensorInfo
 
 EXPECTED = "expected q, k and v, or queries, keys and values or hidden_states with projection weights"
 
 
 def plan_calls(options: ReadOptions, file: TensorFile, weights: TensorFile | None) -> tuple[CallPlan, ...]:
-    """Every call that is meant, by layer, then by prefix.
+    """Every call that is meant, by layer, then by module, then by step.
 
     Args:
         options: what the flags say.
@@ -39,24 +40,29 @@ class _Planner:
     options: ReadOptions
     file: TensorFile
     weights: TensorFile | None
+    _found_near: dict[tuple[object, ...], list[Projections]] = field(default_factory=dict)
 
     def plans(self) -> tuple[CallPlan, ...]:
         """The plans, each with its weights."""
         projections = find_projections((self.weights or self.file).names)
         found = self._found(projections)
-        meant = self._of_layer(self._behind_prefix(found, projections), found, projections)
+        meant = self._of_steps(self._of_layer(self._behind_prefix(found, projections), found, projections))
         chosen = self._chosen_prefix(meant, projections)
         served = self._served([(call, self._weights_of(call, projections, chosen)) for call in meant])
-        unused = tuple(self.file.info(name) for name in self._unused(found.calls, projections))
-        plans = [self._plan(call, layers, unused) for call, layers in served]
-        return tuple(sorted(plans, key=lambda plan: (-1 if plan.layer is None else plan.layer, plan.prefix)))
+        given = read_given_tokens(self.options, self.file)
+        if given.tokenizer is not None:
+            self._check_ids([call for call, _ in served], given)
+        unused = tuple(self.file.info(name) for name in self._unused(found.calls, projections, given))
+        return tuple(sorted((self._plan(*one, unused, given) for one in served), key=_place))
 
-    def _plan(self, call: CallNames, layers: Projections | None, unused: tuple[TensorInfo, ...]) -> CallPlan:
+    def _plan(
+        self, call: CallNames, layers: Projections | None, unused: tuple[TensorInfo, ...], given: GivenTokens
+    ) -> CallPlan:
         layer = call.layer
         if layer is None and layers is not None and not call.is_projected:
             layer = layers.layer
         weights = self.weights or self.file
-        return CallPlan(call.prefix, layer, call, self.file, layers, weights, self.options, unused)
+        return CallPlan(call.prefix, layer, call, self.file, layers, weights, self.options, unused, given)
 
     def _found(self, projections: Sequence[Projections]) -> FoundCalls:
         """The calls of the file, or the one that the flags name."""
@@ -79,14 +85,14 @@ class _Planner:
         prefix, calls = self.options.prefix, list(found.calls)
         if prefix is None:
             return calls
-        behind = [call for call in calls if is_behind(call.prefix, prefix)]
+        behind = [call for call in calls if is_meant(call.prefix, prefix)]
         has_weights = any(is_behind(layers.root, prefix) for layers in projections)
         if behind or (self.weights is not None and has_weights):
             return behind or calls
         outer = [call for call in calls if has_weights and not call.is_projected and is_behind(prefix, call.prefix)]
         if outer:
             return outer
-        self._refuse_incomplete([one for one in found.incomplete if is_behind(one.prefix, prefix)])
+        self._refuse_incomplete([one for one in found.incomplete if is_meant(one.prefix, prefix)])
         expected = f"expected one of {_prefixes(calls)}"
         if self.weights is not None and projections:
             expected += f", or one of the weights in {self.weights.path}: {listed(projections)}"
@@ -95,20 +101,39 @@ class _Planner:
     def _of_layer(
         self, calls: list[CallNames], found: FoundCalls, projections: Sequence[Projections]
     ) -> list[CallNames]:
-        """The one call that ``--layer`` means; a call without a number takes the layer's weights."""
+        """The module's calls that ``--layer`` means; a call without a number takes the layer's weights."""
         layer = self.options.layer
         if layer is None:
             return calls
         matches = [call for call in calls if call.layer == layer]
         if not matches and any(layers.layer == layer for layers in projections):
             matches = [replace(call, layer=layer) for call in calls if call.layer is None]
-        if len(matches) > 1:
+        if len({without_step(call.prefix).lower() for call in matches}) > 1:
             hint = "choose one with --prefix"
             raise in_file(self.file.path, f"--layer {layer} is {_prefixes(matches)}", "expected one call", hint)
         if not matches:
             self._refuse_incomplete([one for one in found.incomplete if one.layer == layer])
             raise in_file(self.file.path, f"no call in --layer {layer}", f"expected one of {_layers(calls)}")
         return matches
+
+    def _of_steps(self, calls: list[CallNames]) -> list[CallNames]:
+        """The calls that ``--step`` means; a module that was called less often has none of the later ones."""
+        steps = self.options.steps
+        if steps is None:
+            return calls
+        there = {step_of(call.prefix) for call in calls}
+        lacking = next((step for step in steps if step not in there), None)
+        if lacking is not None:
+            raise in_file(self.file.path, f"no call in --step {lacking}", f"expected one of the steps {spans(there)}")
+        wanted = frozenset(steps)
+        return [call for call in calls if step_of(call.prefix) in wanted]
+
+    def _check_ids(self, calls: Sequence[CallNames], given: GivenTokens) -> None:
+        """Refuse a tokenizer where no call has ids for it."""
+        if given.ids is None and not any(call.token_ids or given.tensor_of(call.prefix) for call in calls):
+            found = f"no token ids for --tokenizer {self.options.tokenizer}"
+            expected = "expected a tensor called token_ids (B, Sk), or --tokens"
+            raise in_file(self.file.path, found, expected, "--tokens ids.json gives them")
 
     def _refuse_incomplete(self, incomplete: Sequence[Incomplete]) -> None:
         if incomplete:
@@ -119,7 +144,7 @@ class _Planner:
         prefix = self.options.prefix
         if prefix is None or not any(is_behind(layers.root, prefix) for layers in projections):
             return None
-        return prefix if self.weights or not all(is_behind(call.prefix, prefix) for call in meant) else None
+        return prefix if self.weights or not all(is_meant(call.prefix, prefix) for call in meant) else None
 
     def _weights_of(
         self, call: CallNames, projections: Sequence[Projections], chosen: str | None
@@ -131,14 +156,19 @@ class _Planner:
         return near[0] if len(near) == 1 else None
 
     def _near(self, call: CallNames, projections: Sequence[Projections], chosen: str | None) -> list[Projections]:
-        return nearest_projections(
-            projections,
-            call.prefix,
-            call.layer,
-            chosen,
-            (lambda layers: layers.o is not None) if call.is_projected else (lambda layers: layers.has_inputs),
-            anywhere=not call.is_projected or self.weights is not None or call.prefix == "",
-        )
+        """The weights that fit a call best; all steps of a module have the same."""
+        module = without_step(call.prefix)
+        key = (module, call.layer, call.is_projected, chosen)
+        if key not in self._found_near:
+            self._found_near[key] = nearest_projections(
+                projections,
+                module,
+                call.layer,
+                chosen,
+                (lambda layers: layers.o is not None) if call.is_projected else (lambda layers: layers.has_inputs),
+                anywhere=not call.is_projected or self.weights is not None or module == "",
+            )
+        return self._found_near[key]
 
     def _served(
         self, calls: Sequence[tuple[CallNames, Projections | None]]
@@ -171,9 +201,9 @@ class _Planner:
             hint = f"there are weights for --layer {' and '.join(map(str, numbers))}"
         return in_file(file.path, found, expected, hint)
 
-    def _unused(self, calls: Sequence[CallNames], projections: Sequence[Projections]) -> list[str]:
+    def _unused(self, calls: Sequence[CallNames], projections: Sequence[Projections], given: GivenTokens) -> list[str]:
         """Names in the file that no call uses, whichever calls are meant."""
-        used: set[str] = set()
+        used = set(given.tensors)
         for call in calls:
             near = self._near(call, projections, None)
             if near or call.is_projected:
@@ -181,8 +211,15 @@ class _Planner:
         return [name for name in self.file.names if name not in used]
 
 
+def _place(plan: CallPlan) -> tuple[int, str, int, str]:
+    """Layer, module, step: the steps of a module stand together, the tenth after the ninth."""
+    layer = -1 if plan.layer is None else plan.layer
+    return layer, without_step(plan.prefix), step_of(plan.prefix), plan.prefix
+
+
 def _prefixes(calls: Sequence[CallNames]) -> str:
-    return few([call.prefix or "(no prefix)" for call in calls])
+    """The modules of these calls; the steps of one are one."""
+    return few(dict.fromkeys(without_step(call.prefix) or "(no prefix)" for call in calls))
 
 
 def _layers(calls: Sequence[CallNames]) -> str:

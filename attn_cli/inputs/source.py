@@ -23,7 +23,7 @@ class CallSource:
     """The attention calls of an open file.
 
     Attributes:
-        plans: one for each call, by layer, then by prefix; each is read by its own ``load()``.
+        plans: one for each call, by layer, then module, then step; each is read by its own ``load()``.
     """
 
     plans: tuple[CallPlan, ...]

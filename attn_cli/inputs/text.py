@@ -25,6 +25,17 @@ def few(names: Iterable[str], limit: int = 8) -> str:
     return ", ".join(listed[:limit]) + more
 
 
+def spans(numbers: Iterable[int], limit: int = 8) -> str:
+    """``"0-3, 7"`` for 0, 1, 2, 3 and 7: each number once, in ascending order, at most ``limit`` runs of them."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return few((str(first) if first == last else f"{first}-{last}" for first, last in runs), limit)
+
+
 def contents(names: Sequence[str], info_of: Callable[[str], TensorInfo], limit: int = 20) -> str:
     """A table of tensors, one a line: name, shape, dtype; at most ``limit`` lines, then how many more there are."""
     infos = [info_of(name) for name in names[:limit]]

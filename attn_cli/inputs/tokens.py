@@ -3,18 +3,135 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from attn_cli.errors import in_file
+from attn_cli.errors import InputError, in_file
+from attn_cli.inputs.call_site import is_recorded
+from attn_cli.inputs.given_tokens import GivenTokens, Rows
+from attn_cli.inputs.names import TOKEN_IDS
+from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.settings import METADATA, Metadata
-from attn_cli.inputs.text import describe
+from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import Convention, TensorInfo
 from attn_cli.inputs.validation import CallSizes
 
+T = TypeVar("T")
 KEY = "tokens"
+TOKENS_FLAG, TOKENIZER_FLAG = "--tokens", "--tokenizer"
 Tokens = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class ReadTokens:
+    """What is known of the keys of one call.
+
+    Attributes:
+        ids: ``(B, Sk)`` int64, or None.
+        texts: B rows of Sk, or None.
+        tensors: what they were read from.
+        conventions: what is to be said of it.
+    """
+
+    ids: Tensor | None = None
+    texts: Tokens | None = None
+    tensors: tuple[TensorInfo, ...] = ()
+    conventions: tuple[Convention, ...] = ()
+
+
+def read_call_tokens(
+    file: TensorFile, name: str | None, metadata: Metadata, given: GivenTokens, sizes: CallSizes
+) -> ReadTokens:
+    """Ids and texts of one call: what the flags give, else the file's own.
+
+    Args:
+        file: that holds the call.
+        name: of its own tensor of ids, or None.
+        metadata: of the call.
+        given: by the flags.
+        sizes: of the call.
+
+    Raises:
+        InputError: where ids or texts that were given do not fit the call, or the file's own ids do not.
+    """
+    return _Call(file, name, metadata, given, sizes).read()
+
+
+@dataclass(frozen=True)
+class _Call:
+    file: TensorFile
+    name: str | None
+    metadata: Metadata
+    given: GivenTokens
+    sizes: CallSizes
+
+    def read(self) -> ReadTokens:
+        found = self._ids()
+        tokenizer = self.given.tokenizer
+        if self.given.texts is not None:
+            texts, said = self._fitted(self.given.texts, "texts")
+            return replace(found, texts=texts, conventions=(*found.conventions, said))
+        if tokenizer is not None:
+            if found.ids is None:
+                unknown = Convention(KEY, "not known: no token ids for the tokenizer to read", TOKENIZER_FLAG)
+                return replace(found, conventions=(unknown,))
+            by = Convention(KEY, f"ids as texts by {shown(tokenizer.path)}", TOKENIZER_FLAG)
+            return replace(found, texts=tokenizer.texts(found.ids), conventions=(*found.conventions, by))
+        if found.conventions:  # ids that were given: the file's texts are not theirs
+            return found
+        own, unfit = read_tokens(self.metadata, self.sizes)
+        return replace(found, texts=own, conventions=() if unfit is None else (unfit,))
+
+    def _ids(self) -> ReadTokens:
+        """The ids alone; given ones with what there is to say."""
+        if self.given.ids is not None:
+            rows, said = self._fitted(self.given.ids, "ids")
+            return ReadTokens(torch.tensor(rows, dtype=torch.int64), conventions=(said,))
+        chosen = self.given.tensor_of(self.metadata.prefix)
+        name = self.name if chosen is None else chosen
+        if name is None:
+            return ReadTokens()
+        info, x = self.file.info(name), self.file.read(name)
+        cut = ""
+        if chosen is not None and self._may_be_longer and x.dim() in (1, 2) and x.shape[-1] > self.sizes.keys:
+            x, cut = x[..., : self.sizes.keys], self._cut(x.shape[-1])
+        ids = read_token_ids(self.file.path, info, x, self.sizes)
+        told = () if chosen is None else (Convention(KEY, f"ids of {shown(name)}{cut}", TOKENS_FLAG),)
+        return ReadTokens(ids, tensors=(replace(info, role=TOKEN_IDS),), conventions=told)
+
+    def _fitted(self, given: Rows[T], what: str) -> tuple[tuple[tuple[T, ...], ...], Convention]:
+        """One row a batch item, one entry a key.
+
+        Raises:
+            InputError: where there are others.
+        """
+        keys, rows = self.sizes.keys, given.rows
+        lengths = {len(row) for row in rows}
+        fits = lengths == {keys} or (self._may_be_longer and min(lengths) >= keys)
+        if len(rows) != self.sizes.batch or not fits:
+            raise self._unfit(f"{given.size} {what}")
+        cut = self._cut(*lengths) if lengths != {keys} else ""
+        said = Convention(KEY, f"{what} of {shown(self.given.source)}{cut}", TOKENS_FLAG)
+        return tuple(row[:keys] for row in rows), said
+
+    @property
+    def _may_be_longer(self) -> bool:
+        """A recorded generation attends to one key more at each step: one list of tokens serves all of them."""
+        return is_recorded(self.metadata)
+
+    def _cut(self, *lengths: int) -> str:
+        return f", the first {self.sizes.keys} of {max(lengths)}"
+
+    def _unfit(self, found: str) -> InputError:
+        batch, keys = self.sizes.batch, self.sizes.keys
+        where = f" for {shown(self.metadata.prefix)}" if self.metadata.prefix else ""
+        expected = f"expected {batch} list{'s' if batch > 1 else ''} of {keys}, one a key{where}"
+        hint = "--prefix, --layer and --step choose the calls that they are for" if where else None
+        return in_file(self.given.source, f"{TOKENS_FLAG} has {found}", expected, hint)
 
 
 def read_token_ids(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Tensor:
@@ -50,9 +167,11 @@ def _rows(value: object, sizes: CallSizes) -> Tokens | None:
     """B rows of Sk texts; one bare row is a batch of one."""
     if not isinstance(value, list):
         return None
-    rows = [value] if sizes.batch == 1 and all(isinstance(item, str) for item in value) else value
-    is_whole = len(rows) == sizes.batch and all(
-        isinstance(row, list) and len(row) == sizes.keys and all(isinstance(token, str) for token in row)
-        for row in rows
+    rows: Sequence[object] = value
+    if sizes.batch == 1 and all(isinstance(item, str) for item in value):
+        rows = [value]
+    texts = tuple(tuple(row) for row in rows if isinstance(row, list))
+    is_whole = len(rows) == len(texts) == sizes.batch and all(
+        len(row) == sizes.keys and all(isinstance(token, str) for token in row) for row in texts
     )
-    return tuple(tuple(row) for row in rows) if is_whole else None
+    return texts if is_whole else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
+from attn_cli.inputs.names import step_of, without_step
 
 if TYPE_CHECKING:
     from attn_cli.inputs.masking import Constraint
@@ -54,7 +55,7 @@ class CallRecord:
         source: where it came from: a path, ``"-"`` or ``"random"``.
         prefix: what stands before the names of its tensors, ``"layers.3"``; empty where nothing does.
         layer: the layer's number, or None.
-        selection: the part of it to inspect.
+        selection: the part of it to inspect, in the numbers of the program's call.
         tensors: every tensor of this call, and what it was taken for.
         unused: tensors of the file that no call uses.
         conventions: how it was read.
@@ -73,6 +74,16 @@ class CallRecord:
     tokens: tuple[tuple[str, ...], ...] | None
     align: str
     align_chosen: bool
+
+    @property
+    def step(self) -> int:
+        """How many calls of the same module came before, in a recording; else 0."""
+        return step_of(self.prefix)
+
+    @property
+    def module(self) -> str:
+        """The prefix without its step: the same for all steps of a recorded module."""
+        return without_step(self.prefix)
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,14 @@ class LoadedCall(CallRecord):
     inputs: AttentionInputs | ModuleInputs
     recorded: Recorded = Recorded()
     constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def positions(self) -> Selection:
+        """The selection as positions in the tensors, which hold fewer heads where a recording kept some alone."""
+        if not isinstance(self.inputs, AttentionInputs) or self.selection.heads is None:
+            return self.selection
+        place_of = {number: place for place, number in enumerate(self.inputs.index.heads)}
+        return replace(self.selection, heads=tuple(place_of[number] for number in self.selection.heads))
 
     @property
     def record(self) -> CallRecord:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import LinearWeights, dtype_name
 from attn_cli.errors import InputError, in_file
-from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import TensorInfo
 
@@ -70,24 +68,6 @@ def check_groups(path: str, q_name: str, heads: int, kv_heads: int, hint: str | 
     if heads % kv_heads:
         found = f"{shown(q_name)} has {heads} query heads for {kv_heads} key/value heads"
         raise in_file(path, found, "expected a multiple of them", hint)
-
-
-def check_selection(path: str, options: ReadOptions, sizes: CallSizes) -> Selection:
-    """The selection that was asked for, all of it inside the call.
-
-    Raises:
-        InputError: naming the number and the range.
-    """
-    for flag, numbers, size, what in (
-        ("--batch", options.batch, sizes.batch, "batch items"),
-        ("--head", options.heads, sizes.heads, "query heads"),
-        ("--query", options.queries, sizes.queries, "query rows"),
-    ):
-        outside = [number for number in numbers or () if not 0 <= number < size]
-        if outside or numbers == ():
-            found = f"{flag} {outside[0]}" if outside else f"{flag} selects nothing"
-            raise in_file(path, found, f"expected 0 to {size - 1}, of {size} {what}")
-    return Selection(options.batch, options.heads, options.queries)
 
 
 @dataclass(frozen=True)

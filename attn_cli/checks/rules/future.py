@@ -51,18 +51,18 @@ class FutureLeak:
         order = max(orders, key=lambda one: int(_ends_at_own(one, rules.mask.num_keys).sum()))
         shift = _shift(order, cells.visible)  # (b, h)
         leaks = _leaks(order, rules.mask.num_keys) | ((shift > 0)[..., None] & (order.after > 0))  # (b, h, Sq)
-        here = leaks & _selected(leaks, evidence.index)
+        here = leaks & _selected(leaks, evidence.within)
         if bool(here.any()):
-            yield self._finding(shapes[0], order, here, shift)
+            yield self._finding(evidence, shapes[0], order, here, shift)
 
-    def _finding(self, pattern: Pattern, order: Order, leaks: Tensor, shift: Tensor) -> Finding:
+    def _finding(self, evidence: Evidence, pattern: Pattern, order: Order, leaks: Tensor, shift: Tensor) -> Finding:
         batch, head, query = (int(number) for number in leaks.nonzero()[0])
         key, own = int(order.first_after[batch, head, query]), int(order.places[query])
         count, rows = int((order.after * leaks).sum()), int(leaks.sum())
         place = Place(
             tensor=pattern.name,
             batch=batch if leaks.shape[0] > 1 else None,
-            head=head if leaks.shape[1] > 1 else None,
+            head=evidence.head_number(head) if leaks.shape[1] > 1 else None,
             query=query,
             key=key,
         )

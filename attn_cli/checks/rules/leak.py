@@ -123,7 +123,7 @@ def _hidings(evidence: Evidence) -> tuple[_Hiding, ...]:
     bias = evidence.inputs.rules.bias
     if bias is None:
         return ()
-    biases = [chosen(part.numbers, evidence.index) for part in evidence.parts if part.kind == BIAS]
+    biases = [chosen(part.numbers, evidence.within) for part in evidence.parts if part.kind == BIAS]
     biases = [one.to(bias.device, bias.dtype) for one in biases]
     largest = [float(one.amax().nan_to_num(0.0)) for one in biases]
     every = ((one, _constants(one), sum(largest) - own) for one, own in zip(biases, largest, strict=True))

@@ -56,15 +56,15 @@ class MaskAxis:
 
     def find(self, evidence: Evidence) -> Iterator[Finding]:
         """At most one finding for each mask and each bias."""
-        index = evidence.index
+        index = evidence.within
         for pattern in evidence.patterns:
             doubt = _doubt(pattern, index.total_batch, index.total_heads, index.total_queries)
             if doubt is not None:
                 other = rules_with(evidence, {pattern: replace(pattern, numbers=doubt.other)})
                 readings = both_readings(evidence, other, "that way")
-                yield self.rule.finding(
-                    f"{pattern.label} {doubt.what}: {readings}", doubt.place, doubt.count, doubt.hint
-                )
+                head = None if doubt.place.head is None else evidence.head_number(doubt.place.head)
+                place = replace(doubt.place, head=head)
+                yield self.rule.finding(f"{pattern.label} {doubt.what}: {readings}", place, doubt.count, doubt.hint)
 
 
 def _doubt(pattern: Pattern, batch: int, heads: int, queries: int) -> _Doubt | None:

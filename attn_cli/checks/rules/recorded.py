@@ -103,7 +103,7 @@ class RecordedDisagrees:
         return self.rule.finding(message, _place(evidence, recording, worst.fault), rows, reading.hint)
 
     def _of_layout(self, evidence: Evidence) -> Finding:
-        total = evidence.index.total_heads
+        total = evidence.within.total_heads
         message = (
             "the recorded output is what q, k and v give if its axes are (B, Sq, Hq, Dv), not (B, Hq, Sq, Dv): with "
             f"{counted(total, 'head')} and as many queries the shape does not tell"

@@ -40,7 +40,7 @@ def _print_head(page: Page) -> None:
     canvas.paragraph(canvas.join(parts, " · "), hanging=2)
     axes: list[tuple[str, int, int, str | None]]
     axes = [("batch", told.batch, shape[0], None), ("head", told.head, shape[1], None)]
-    if told.kv_heads < shape[1]:
+    if told.kv_head is not None and told.kv_heads is not None and told.kv_heads < shape[1]:
         axes.append(("key/value head", told.kv_head, told.kv_heads, None))
     axes.append(("query", told.query, shape[2], told.query_token))
     if told.cell is not None:

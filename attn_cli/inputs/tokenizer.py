@@ -1,0 +1,118 @@
+"""Token ids as texts, by a ``tokenizer.json``; the package ``tokenizers`` is asked for only where one is named.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from attn_cli.errors import InputError, UsageError, in_file
+from attn_cli.inputs.paths import check_readable
+from attn_cli.inputs.text import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST = 2**28  # bytes; those of the largest vocabularies have some 40 MB
+EXPECTED = "expected a tokenizer.json, as the package tokenizers writes it"
+UNDECODED = "\N{REPLACEMENT CHARACTER}"
+BYTES = "ByteLevel"
+
+
+class Tokenizer:
+    """A vocabulary, and what its entries look like as text.
+
+    Args:
+        path: how messages name it.
+        tokenizer: the package's own.
+        has_bytes: True where entries are spelt in bytes (GPT-2's kind), which only decoding makes readable.
+    """
+
+    def __init__(self, path: str, tokenizer: Any, *, has_bytes: bool) -> None:
+        self.path = path
+        self._tokenizer = tokenizer
+        self._has_bytes = has_bytes
+        self._known: dict[int, str] = {}
+
+    @classmethod
+    def load(cls, path: str) -> Tokenizer:
+        """Read a ``tokenizer.json``.
+
+        Raises:
+            UsageError: where the package ``tokenizers`` is not installed.
+            InputError: where the file is not there, or is no tokenizer.
+        """
+        check_tokenizer(path)
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise in_file(path, f"has more than {LARGEST // 2**20} MiB", EXPECTED)
+        from tokenizers import Tokenizer as Package
+
+        try:
+            text = content.decode()
+            return cls(path, Package.from_str(text), has_bytes=_has_bytes(text))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the package's is no Exception
+            raise _broken(path, error) from error
+
+    def texts(self, ids: Tensor) -> tuple[tuple[str, ...], ...]:
+        """Each token as text; an id that is not in the vocabulary as its number.
+
+        A token of GPT-2's kind is decoded by itself (``" the"``); of others it is the vocabulary's entry, such as
+        ``"##ing"`` and ``"▁the"``, which says whether a word begins.
+
+        Args:
+            ids: ``(B, Sk)`` whole numbers.
+        """
+        rows = ids.tolist()
+        for number in {number for row in rows for number in row}:
+            if number not in self._known:
+                self._known[number] = self._text(number)
+        return tuple(tuple(self._known[number] for number in row) for row in rows)
+
+    def _text(self, number: int) -> str:
+        try:
+            entry = self._tokenizer.id_to_token(number)
+            if entry is None:
+                return str(number)
+            text = self._tokenizer.decode([number], skip_special_tokens=False) if self._has_bytes else entry
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # negative ids, and whatever a hostile file makes the package do
+            return str(number)
+        # Part of a character is no text by itself: then the entry tells more.
+        return str(entry if not text or UNDECODED in text else text)
+
+
+def check_tokenizer(path: str) -> None:
+    """Refuse a tokenizer that cannot be read, without reading it or importing the package.
+
+    Raises:
+        UsageError: where the package ``tokenizers`` is not installed.
+        InputError: where there is no such file.
+    """
+    check_readable(path, EXPECTED)
+    if not os.path.isfile(path):
+        raise in_file(path, "is no regular file", EXPECTED)
+    if find_spec("tokenizers") is None:
+        raise UsageError(
+            "--tokenizer needs the package tokenizers; expected it to be installed", "pip install 'attn-cli[tokens]'"
+        )
+
+
+def _has_bytes(text: str) -> bool:
+    """Whether the decoder, or one in its sequence, is that of bytes."""
+    decoder = json.loads(text).get("decoder")
+    parts = [decoder, *(decoder.get("decoders") or [])] if isinstance(decoder, dict) else []
+    return any(isinstance(part, dict) and part.get("type") == BYTES for part in parts)
+
+
+def _broken(path: str, error: BaseException) -> InputError:
+    reason = shown(str(error).strip().split("\n")[0], 160) or type(error).__name__
+    return in_file(path, f"cannot be read ({reason})", EXPECTED)
