@@ -13,9 +13,9 @@ FLOORS = [
     {"inputs"},
     {"benchmark"},
     {"results", "lesson", "pipeline"},
-    {"checks", "differences", "explanation"},
+    {"checks", "differences", "explanation", "recording"},
     {"reporters"},
-    {"commands"},
+    {"commands", "api"},
     {"main"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

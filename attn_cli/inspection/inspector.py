@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import torch
 
@@ -17,7 +17,7 @@ from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.pictures import PictureBuilder
 from attn_cli.inspection.rows import Rows, RowValues
 from attn_cli.inspection.similarity import similarity
-from attn_cli.inspection.stream.plan import make_plan
+from attn_cli.inspection.stream.plan import is_small, make_plan
 from attn_cli.inspection.stream.spans import Spans
 from attn_cli.inspection.stream.threads import Crew, one_thread_each
 from attn_cli.inspection.stream.worker import Kept, Piece, Results, Worker, choose_functions
@@ -48,7 +48,7 @@ def inspect(
     Raises:
         IndexError: where ``options.zoom`` reaches beyond the call, or shows none of the inspected rows.
     """
-    with torch.no_grad():
+    with torch.no_grad(), one_thread_each() if is_small(inputs) else nullcontext():
         walk = _Walk(inputs, options)
         walk.run(progress)
         return walk.result()

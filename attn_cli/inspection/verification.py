@@ -71,8 +71,9 @@ def _compare(
     for rows in row_blocks(queries, batch * heads * size, VALUES_AT_ONCE):
         start = rows.start
         ours, theirs = (x[:, :, rows].cpu().double() for x in (inspection_output, kernel_output))
-        sound = ours.isfinite() & theirs.isfinite()
-        lonely = ours.isfinite() ^ theirs.isfinite()  # (B, Hq, r, Dv)
+        is_finite = ours.isfinite()
+        lonely = is_finite ^ theirs.isfinite()  # (B, Hq, r, Dv)
+        sound = is_finite & ~lonely
         disagreements += int(lonely.sum())
         if bool(lonely.any()) and first is None:
             first = _at(lonely.to(torch.int8), start)
@@ -82,7 +83,7 @@ def _compare(
         difference = torch.where(sound, (ours - theirs).abs(), -math.inf)  # (B, Hq, r, Dv)
         if float(difference.max()) > worst:
             worst, place = float(difference.max()), _at(difference, start)
-        largest = max(largest, float(torch.where(ours.isfinite(), ours.abs(), 0.0).max()))
+        largest = max(largest, float(torch.where(is_finite, ours.abs(), 0.0).max()))
     explained = ROUNDINGS * torch.finfo(dtype).eps + LOGIT_ROUNDINGS * torch.finfo(accumulation_dtype(dtype)).eps
     where = first or place
     return Verification(

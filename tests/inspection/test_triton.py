@@ -256,7 +256,7 @@ def test_on_a_gpu_an_item_holds_many_rows_in_bounded_memory(batch, heads, kv_hea
     """The plan asks a call for its shapes and device alone."""
     q = torch.empty(batch, heads, queries, 128, device="meta")
     k = torch.empty(batch, kv_heads, queries, 128, device="meta")
-    inputs = SimpleNamespace(k=k, weights_shape=(*q.shape[:3], queries))
+    inputs = SimpleNamespace(q=q, k=k, weights_shape=(*q.shape[:3], queries))
     plan = make_plan(
         SimpleNamespace(inputs=inputs, groups=heads // kv_heads, device=torch.device("cuda")), OPTIONS, 512
     )

@@ -60,10 +60,10 @@ class Hiding:
         hidden = None
         kept = self._kept(keys)
         if kept is not None and not bool(kept.all()):
-            hidden = torch.where(kept, 0.0, HIDDEN).to(self._call.dtype).contiguous()
+            hidden = self._where(~kept)
         if self._call.seen.bias is None:
             return hidden
-        by_bias = torch.where(self.bias(keys) == -torch.inf, HIDDEN, 0.0).to(self._call.dtype)
+        by_bias = self._where(self.bias(keys) == -torch.inf)
         return by_bias if hidden is None else by_bias + hidden
 
     def bias(self, keys: slice) -> Tensor:
@@ -71,6 +71,11 @@ class Hiding:
         bias = self._call.inputs.rules.bias
         assert bias is not None  # asked for only where there is one
         return self._stacked_tile(bias, keys)
+
+    def _where(self, hidden: Tensor) -> Tensor:
+        """HIDDEN where True, else 0; contiguous. PyTorch's default dtype, which may be a half, plays no part."""
+        zeros = torch.zeros(hidden.shape, dtype=self._call.dtype, device=hidden.device)
+        return zeros.masked_fill_(hidden, HIDDEN)
 
     def _kept(self, keys: slice) -> Tensor | None:
         """The keep mask's tile, ``(g or 1, t or 1, n or 1)``."""

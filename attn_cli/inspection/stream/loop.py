@@ -227,11 +227,11 @@ def hide(scores: Tensor, tiles: Tiles, number: int, settings: Settings, scratch:
     cut, steep = tiles.cuts[number], settings.numbers.narrow(0, 0, keys) * settings.steep  # (t, 1)
     room = scratch.narrow(0, 0, settings.first.shape[0])  # (g or 1, t, m)
     if cut >= 2:
-        behind = (rows_of(settings.behind, begin, rows) - start).clamp(0, keys)  # (g or 1, 1, m)
+        behind = (rows_of(settings.behind, begin, rows) - start).clamp(0, keys).to(scores.dtype)  # (g or 1, 1, m)
         torch.sub((behind - 0.5) * settings.steep, steep, out=room)
         torch.minimum(scores, room, out=scores)
     if cut % 2 == 1:
-        first = (rows_of(settings.first, begin, rows) - start).clamp(0, keys)
+        first = (rows_of(settings.first, begin, rows) - start).clamp(0, keys).to(scores.dtype)
         torch.sub(steep, (first - 0.5) * settings.steep, out=room)
         torch.minimum(scores, room, out=scores)
     if tiles.hidden[number].numel() > 0:

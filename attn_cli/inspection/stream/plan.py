@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from attn_cli.attention.types import AttentionInputs
 from attn_cli.inspection.areas import Area, ranges
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.options import InspectOptions
@@ -16,6 +17,7 @@ NARROWEST_ON_GPU = 1024  # keys of a tile
 BLOCKS_OF_ITEM = 8
 ITEMS_AT_LEAST = 16
 SCORES_OF_ITEM = 2**26  # so that progress is told, and Ctrl-C obeyed, some times a second
+SMALL = 2**22  # scores of a call that one thread is done with before several have shared it out
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,14 @@ def areas(whole: Area, batch: int, kv_heads: int, rows: int) -> Iterator[Area]:
 def make_plan(call: Call, options: InspectOptions, key_pool: int) -> Plan:
     """Sizes for this call: two buffers of a tile's scores that stay in a core's cache, or that fill a GPU.
 
-    A GPU takes as many rows of as many heads at once as a part has: one launch serves them all.
+    A GPU takes as many rows of as many heads at once as a part has: one launch serves them all. In a small call most
+    of the time goes into what each tile and each item cost beside their scores, so that there they are few and large.
     """
     batch, _, queries, num_keys = call.inputs.weights_shape
     kv_heads, is_cpu = call.inputs.k.shape[1], call.device.type == "cpu"
     tall, budget = (512, 2**17) if is_cpu else (1024, 2**25)
+    if is_small(call.inputs) and options.block_rows is None and options.block_keys is None:
+        tall, budget = 2**13, 2**20
     rows = min(options.block_rows or max(1, tall // call.groups), queries)
     at_once = 1 if is_cpu else batch * kv_heads
     wide = max(budget // (at_once * min(call.groups * rows, tall)), 1 if is_cpu else NARROWEST_ON_GPU)
@@ -81,6 +86,11 @@ def make_plan(call: Call, options: InspectOptions, key_pool: int) -> Plan:
     blocks = -(-batch // items) * -(-kv_heads // heads) * -(-queries // rows)
     quick = SCORES_OF_ITEM // (of_block * num_keys)
     return Plan(items, heads, rows, keys, max(1, min(BLOCKS_OF_ITEM, quick, blocks // ITEMS_AT_LEAST)), key_pool)
+
+
+def is_small(inputs: AttentionInputs) -> bool:
+    """Whether a call is on the CPU, and best inspected by one thread alone."""
+    return inputs.q.device.type == "cpu" and math.prod(inputs.weights_shape) <= SMALL
 
 
 def key_width(about: int, pool: int) -> int:

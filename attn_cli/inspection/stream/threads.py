@@ -15,8 +15,11 @@ Work = TypeVar("Work")
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Hold PyTorch's own threads to one; the number from before comes back."""
+    """Hold PyTorch's own threads to one; the number from before comes back. Where it is one already, nothing is set."""
     before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

@@ -1,0 +1,1 @@
+"""Catches the attention calls that a program makes, without changing what it computes."""
