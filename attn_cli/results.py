@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from torch import Tensor
 
 from attn_cli.inputs.types import CallRecord
+from attn_cli.inspection.over_calls import HeadSummary, summarize
+from attn_cli.inspection.ranking import Order
 from attn_cli.inspection.types import Finding, Inspection, Verification
+from attn_cli.inspection.worth import WorthLooking, worth_looking_at
 
 
 @dataclass(frozen=True)
@@ -110,16 +114,66 @@ class CallResult:
 
 
 @dataclass(frozen=True)
+class ModuleResult:
+    """The calls of one module, in the order of their steps; one call where nothing was recorded step by step.
+
+    Attributes:
+        calls: at least one.
+    """
+
+    calls: tuple[CallResult, ...]
+
+    @cached_property
+    def heads(self) -> tuple[HeadSummary, ...]:
+        """What each head did over all calls, by its number."""
+        return summarize([call.inspection for call in self.calls])
+
+    @cached_property
+    def record(self) -> CallRecord:
+        """How the first call was read, with the module's path as its prefix."""
+        first = self.calls[0].call
+        return replace(first, prefix=first.module)
+
+    @property
+    def largest(self) -> CallResult:
+        """The call with most query rows, the first of equals: its pictures show most."""
+        return max(self.calls, key=lambda call: len(call.inspection.index.queries))
+
+
+@dataclass(frozen=True)
 class RunResult:
-    """All calls of one ``attn run`` or ``attn demo``, in the order of their layers."""
+    """All calls of one ``attn run`` or ``attn demo``, in the order of their layers.
+
+    Attributes:
+        command: its name.
+        calls: at least one.
+        metric: the metric that the report is to show above all, or None.
+        order: how to rank the heads by it, or None.
+    """
 
     command: str
     calls: tuple[CallResult, ...]
+    metric: str | None = None
+    order: Order | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The findings of all calls."""
         return tuple(finding for result in self.calls for finding in result.inspection.findings)
+
+    @cached_property
+    def modules(self) -> tuple[ModuleResult, ...]:
+        """The calls by module, in the order of each module's first."""
+        of_module: dict[tuple[int | None, str], list[CallResult]] = {}
+        for call in self.calls:
+            of_module.setdefault((call.call.layer, call.call.module), []).append(call)
+        by_step = (sorted(calls, key=lambda call: call.call.step) for calls in of_module.values())
+        return tuple(ModuleResult(tuple(calls)) for calls in by_step)
+
+    @cached_property
+    def worth_looking_at(self) -> tuple[WorthLooking, ...]:
+        """The head that shows each kind best; a module is named by its place in :attr:`modules`."""
+        return worth_looking_at([one.heads for one in self.modules], [len(one.calls) for one in self.modules])
 
 
 @dataclass(frozen=True)

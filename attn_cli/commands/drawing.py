@@ -27,7 +27,7 @@ def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool)
     load_ms = (time.perf_counter() - start) * 1e3
     save, request = request.save, replace(request, save=None)
     with progress_bar() as progress:
-        result = RunResult(request.command, (run_one(call, request, load_ms, progress, is_alone=True),))
+        result = RunResult(request.command, (run_one(call, request, load_ms, progress),))
     if save is not None:
         save_call(call, save)
     if with_lesson and not request.json_output and isinstance(call.inputs, ModuleInputs):

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from attn_cli.attention.types import ModuleInputs
+from attn_cli.benchmark.timing import ENOUGH_SECONDS
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.options import InspectOptions, Zoom
+from attn_cli.inspection.ranking import Order
 from attn_cli.pipeline import RunOptions, run_call
 from attn_cli.reporters.json_report import run_document, write_document
 from attn_cli.reporters.progress import progress_bar
@@ -21,6 +23,9 @@ from attn_cli.reporters.terminal.console import make_console
 from attn_cli.results import CallResult, RunResult
 
 Progress = Callable[[int, int], None]
+PICTURE = 64
+THUMBNAIL = 16  # cells of a side where no picture is shown, so that thousands of calls can be held
+TIMING_SECONDS = 2.0  # for all calls together
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class RunRequest:
     json_output: bool
     save: str | None
     zoom: Zoom | None = None
+    metric: str | None = None
+    order: Order | None = None
 
 
 def run_file(read: ReadOptions, request: RunRequest) -> int:
@@ -51,9 +58,9 @@ def run_file(read: ReadOptions, request: RunRequest) -> int:
                 call = plan.load()
                 load_ms = (time.perf_counter() - start) * 1e3
                 part = part_of(progress, number, len(source.plans))
-                results.append(run_one(call, request, load_ms, part, is_alone=len(source.plans) == 1))
+                results.append(run_one(call, request, load_ms, part, calls=len(source.plans)))
                 start = time.perf_counter()
-        return report(RunResult(request.command, tuple(results)), request)
+        return report(RunResult(request.command, tuple(results), request.metric, request.order), request)
 
 
 def part_of(progress: Progress, number: int, count: int) -> Progress:
@@ -61,17 +68,26 @@ def part_of(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def run_one(call: LoadedCall, request: RunRequest, load_ms: float, progress: Progress, *, is_alone: bool) -> CallResult:
-    """Run one call; its pictures are sized for the terminal where they will be shown."""
-    rows, columns = (64, 64)
-    if is_alone and not request.json_output:
-        last = None if request.zoom is None else _last_query(call, request.zoom)
-        rows, columns = picture_limits(make_console().width, _shown_heads(call), last)
+def run_one(call: LoadedCall, request: RunRequest, load_ms: float, progress: Progress, *, calls: int = 1) -> CallResult:
+    """Run one call out of so many; its pictures are sized for the terminal where they will be shown."""
+    rows, columns = _picture_size(call, request, is_alone=calls == 1)
     shows_weights = request.weights and (request.json_output or request.save is not None)
     inspect = InspectOptions(request.top, shows_weights, request.similarity, rows, columns, zoom=request.zoom)
-    keep = request.save is not None
-    options = RunOptions(request.device, request.dtype, request.backend, request.repeat, inspect, keep)
+    options = RunOptions(
+        request.device, request.dtype, request.backend, request.repeat, inspect,
+        keep_outputs=request.save is not None, timing_seconds=min(ENOUGH_SECONDS, TIMING_SECONDS / calls),
+    )  # fmt: skip
     return run_call(call, options, load_ms, progress)
+
+
+def _picture_size(call: LoadedCall, request: RunRequest, *, is_alone: bool) -> tuple[int, int]:
+    """Rows and columns of cells at most. Only a zoom's are in the JSON."""
+    if request.json_output:
+        return (PICTURE, PICTURE) if is_alone or request.zoom is not None else (THUMBNAIL, THUMBNAIL)
+    if not is_alone:
+        return THUMBNAIL, THUMBNAIL
+    last = None if request.zoom is None else _last_query(call, request.zoom)
+    return picture_limits(make_console().width, _shown_heads(call), last)
 
 
 def _shown_heads(call: LoadedCall) -> int:

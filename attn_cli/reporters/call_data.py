@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from attn_cli.inputs.types import CallRecord
 from attn_cli.inspection.types import Finding
@@ -11,7 +11,19 @@ Entry = dict[str, Any]
 PLACES = ("tensor", "batch", "head", "query", "key", "feature")
 
 
-def finding_entry(finding: Finding, call: CallRecord, file: str | None = None) -> Entry:
+class Named(Protocol):
+    """An attention call by its names."""
+
+    @property
+    def layer(self) -> int | None:
+        """The layer's number, or None."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its tensors; empty where nothing does."""
+
+
+def finding_entry(finding: Finding, call: Named, file: str | None = None) -> Entry:
     """One finding in the contract's form; what does not apply is left out.
 
     Args:

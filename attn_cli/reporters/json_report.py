@@ -112,16 +112,16 @@ def _envelope(command: str, status: str, exit_code: int, **parts: Any) -> Docume
         "attn_version": __version__,
         "status": status,
         "exit_code": exit_code,
-        **{name: _clean(part) for name, part in parts.items()},
+        **{name: cleaned(part) for name, part in parts.items()},
     }
 
 
-def _clean(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
     """``value`` with None for each number that is not finite; the one place where that is done."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _clean(item) for key, item in value.items()}
+        return {key: cleaned(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_clean(item) for item in value]
+        return [cleaned(item) for item in value]
     return value

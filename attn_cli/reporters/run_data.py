@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from attn_cli.benchmark.timing import median_and_iqr
-from attn_cli.inputs.types import TensorInfo
+from attn_cli.inputs.types import CallRecord, TensorInfo
 from attn_cli.inspection.metrics import METRICS, PAIR_METRICS, Metric, PairMetric
 from attn_cli.inspection.types import Verification
+from attn_cli.inspection.worth import WorthLooking
 from attn_cli.reporters.call_data import convention_entries, finding_entry
+from attn_cli.reporters.inspection_data import head_entries, verification_entry
 from attn_cli.results import CallResult, RunResult
 
 Entry = dict[str, Any]
-_COUNTS = {metric.name for metric in METRICS if metric.unit == "rows"}
 
 
 def run_data(result: RunResult) -> Entry:
@@ -34,6 +35,7 @@ def run_data(result: RunResult) -> Entry:
         "verification": _worst_verification(result),
         "metrics": _definitions(),
         "heads": [head for call in result.calls for head in _heads(call)],
+        "worth_looking_at": [_worth(result, one) for one in result.worth_looking_at],
         "layers": [_layer(call) for call in result.calls],
         "output": _output(first) if is_single else None,
     }
@@ -111,17 +113,7 @@ def _summed_timing(result: RunResult) -> Entry:
 
 
 def _verification(call: CallResult) -> Entry:
-    verification = call.verification
-    return {
-        "max_abs_error": verification.max_abs_error,
-        "against": verification.against,
-        "disagreements": verification.disagreements,
-        "tolerance": verification.tolerance,
-        "layer": call.call.layer,
-        "batch": verification.place.batch,
-        "head": verification.place.head,
-        "query": verification.place.query,
-    }
+    return verification_entry(call.verification) | {"layer": call.call.layer}
 
 
 def _worst_verification(result: RunResult) -> Entry:
@@ -138,35 +130,27 @@ def _badness(verification: Verification) -> tuple[int, float, float]:
 
 
 def _heads(call: CallResult) -> Iterator[Entry]:
-    inspection = call.inspection
-    metrics = {metric.name: inspection.metrics.get(metric.name) for metric in METRICS}
-    values = {name: None if table is None else table.tolist() for name, table in metrics.items()}
-    for b, batch in enumerate(inspection.index.batch):
-        for h, head in enumerate(inspection.index.heads):
-            place = {"layer": call.call.layer, "prefix": call.call.prefix, "batch": batch, "head": head}
-            numbers = {name: None if table is None else _whole(name, table[b][h]) for name, table in values.items()}
-            yield place | {"label": inspection.labels[b][h]} | numbers | {"top": _top(call, b, h)}
+    return (_place(call.call) | head for head in head_entries(call.inspection))
 
 
-def _whole(name: str, value: float) -> float | int:
-    """A count is a whole number."""
-    return int(value) if name in _COUNTS and value.is_integer() else value
+def _place(call: CallRecord) -> Entry:
+    """Which call of the file an entry belongs to."""
+    return {"layer": call.layer, "prefix": call.prefix, "module": call.module, "step": call.step}
 
 
-def _top(call: CallResult, batch: int, head: int) -> list[Entry]:
-    top = call.inspection.top
-    columns = (axis[batch, head].tolist() for axis in (top.query, top.key, top.weight))
-    return [
-        {"query": query, "key": key, "weight": weight}
-        for query, key, weight in zip(*columns, strict=True)
-        if query >= 0 and key >= 0
-    ]
+def _worth(result: RunResult, one: WorthLooking) -> Entry:
+    """A head that is worth looking at; prefix and step are None where all of several calls are meant."""
+    module = result.modules[one.module]
+    place = _place(module.calls[one.call or 0].call)
+    if one.call is None and len(module.calls) > 1:
+        place |= {"prefix": None, "step": None}
+    told = {name: getattr(one, name) for name in ("batch", "head", "metric", "value", "threshold", "count", "why")}
+    return {"kind": one.kind, **place, **told}
 
 
 def _layer(call: CallResult) -> Entry:
     return {
-        "layer": call.call.layer,
-        "prefix": call.call.prefix,
+        **_place(call.call),
         "backend": _backend(call),
         "shapes": _shapes(call),
         "timing_ms": _timing(call),

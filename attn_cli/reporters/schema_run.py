@@ -52,6 +52,7 @@ def run_definitions() -> dict[str, Schema]:
         "verification": _verification(),
         "metric": object_of(unit=TEXT, definition=TEXT, source=TEXT),
         "head": _head(),
+        "worth": _worth(),
         "layer": _layer(),
         "output": _output(),
         "zoom": _zoom(),
@@ -70,6 +71,7 @@ def _data() -> Schema:
         verification=said(ref("verification"), f"{several}the worst."),
         metrics={"type": "object", "additionalProperties": ref("metric"), "required": list(PROMISED_METRICS)},
         heads=list_of(ref("head")),
+        worth_looking_at=said(list_of(ref("worth")), "The head of each kind that shows it best, one a kind."),
         layers=said(list_of(ref("layer")), "One entry a call."),
         output=said(or_null(ref("output")), f"{several}null; each entry of layers has its own."),
         optional={
@@ -114,17 +116,40 @@ def _verification() -> Schema:
     return object_of(**measured, **place)
 
 
+def _call() -> dict[str, Schema]:
+    """Which call of the file an entry belongs to."""
+    module = said(TEXT, "The prefix without its step: the same for all steps of a recorded module.")
+    step = said(COUNT, "How many calls of the module came before, in a recording; else 0.")
+    return {"layer": COUNT_OR_NULL, "prefix": TEXT, "module": module, "step": step}
+
+
+def _worth() -> Schema:
+    all_calls = "null where all calls of the module are meant."
+    place = _call() | {"prefix": said(TEXT_OR_NULL, all_calls), "step": said(COUNT_OR_NULL, all_calls)}
+    kinds = ["broken", "changing", "induction", "duplicate", "previous-token", "next-token", "self", "sink"]
+    return object_of(
+        kind={"enum": [*kinds, "focused", "far", "inactive"]},
+        **place,
+        batch=COUNT_OR_NULL,
+        head=COUNT,
+        metric=said(TEXT_OR_NULL, "What decided; null for changing, the share of calls with another label."),
+        value=NUMBER_OR_NULL,
+        threshold=NUMBER_OR_NULL,
+        count=said(COUNT, "How many heads are of this kind."),
+        why=TEXT,
+    )
+
+
 def _head() -> Schema:
     pair = object_of(query=COUNT, key=COUNT, weight=NUMBER_OR_NULL)
-    place = {"layer": COUNT_OR_NULL, "prefix": TEXT, "batch": COUNT, "head": COUNT, "label": TEXT}
+    place = _call() | {"batch": COUNT, "head": COUNT, "label": TEXT}
     head = object_of(**place, **dict.fromkeys(PROMISED_METRICS, NUMBER_OR_NULL), top=list_of(pair))
     return head | {"additionalProperties": NUMBER_OR_NULL}
 
 
 def _layer() -> Schema:
     return object_of(
-        layer=COUNT_OR_NULL,
-        prefix=TEXT,
+        **_call(),
         backend=ref("backend"),
         shapes=ref("steps"),
         timing_ms=ref("timing"),

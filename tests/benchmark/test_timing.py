@@ -36,6 +36,12 @@ def test_quick_runs_are_repeated_and_slow_ones_are_not(clock):
     assert len(time_runs(lambda: clock(60), CPU, runs=2)) == 2
 
 
+def test_a_smaller_budget_ends_sooner_but_for_the_first_run(clock):
+    assert len(time_runs(lambda: clock(0.01), CPU, enough=0.025)) == 3
+    assert len(time_runs(lambda: clock(60), CPU, enough=0.001)) == 1
+    assert len(time_runs(lambda: clock(60), CPU, runs=2, enough=0.001)) == 2
+
+
 def test_one_run_has_no_spread():
     assert median_and_iqr((2.5,)) == (2.5, None)
 

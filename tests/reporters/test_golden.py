@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -9,8 +11,10 @@ from attn_cli.inputs.types import Convention, TensorInfo
 from attn_cli.inspection.options import Zoom
 from attn_cli.inspection.types import Finding, Place, Verification
 from attn_cli.reporters.terminal import render_lesson, render_run
+from attn_cli.results import RunResult
 from tests.reporters.goldens import LOOKS, check_golden
-from tests.reporters.results_for_tests import Case, make_lesson, make_result
+from tests.reporters.results_for_tests import Case, make_call, make_lesson, make_result
+from tests.reporters.step_captures import prefix_of
 
 NAN_FINDING = Finding(
     "ATTN002",
@@ -78,7 +82,38 @@ LAYERS = make_result(
 ZOOMED = make_result(
     Case(heads=3, queries=120, keys=120, causal=True, has_sinks=True, broken_head=1, zoom=Zoom(100, 106, 97, 105))
 )
-RUNS = {"zoomed": ZOOMED, "numbers": NUMBERS, "tokens": TOKEN_RUN, "pooled": POOLED, "broken": BROKEN, "layers": LAYERS}
+_STEPS = [(4, 4), *((1, keys) for keys in range(5, 9))]
+STEPS = RunResult(
+    "run",
+    tuple(
+        make_call(
+            Case(
+                heads=12,
+                queries=queries,
+                keys=keys,
+                layer=layer,
+                prefix=prefix_of(layer, step),
+                broken_head=3 if (layer, step) == (2, 0) else None,
+                findings=(ALIGNMENT_FINDING,) if step else (),
+            )
+        )
+        for layer in range(4)
+        for step, (queries, keys) in enumerate(_STEPS)
+    ),
+)
+METRIC = replace(LAYERS, metric="confidence", order="low")
+RANKED = replace(TOKEN_RUN, metric="attention_distance", order="high")
+RUNS = {
+    "steps": STEPS,
+    "metric": METRIC,
+    "ranked": RANKED,
+    "zoomed": ZOOMED,
+    "numbers": NUMBERS,
+    "tokens": TOKEN_RUN,
+    "pooled": POOLED,
+    "broken": BROKEN,
+    "layers": LAYERS,
+}
 
 
 def _render(name: str, console: Console) -> None:

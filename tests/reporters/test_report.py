@@ -11,7 +11,7 @@ from attn_cli.attention.selection import Selection
 from attn_cli.inspection.labels import LABELS
 from attn_cli.inspection.types import Finding, Place, Verification
 from attn_cli.reporters.terminal import render_run
-from attn_cli.reporters.terminal.overview import SHORT_LABELS
+from attn_cli.reporters.terminal.overview_labels import SHORT_LABELS
 from attn_cli.reporters.terminal.palette import LABEL_STYLES
 from attn_cli.results import RunResult
 from tests.reporters.consoles import printed

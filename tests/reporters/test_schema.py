@@ -23,6 +23,11 @@ CASES = {
     "plain": (Case(),),
     "all": (Case(batch=2, layer=1, prefix="layers.1", with_weights=True, with_similarity=True, has_sinks=True),),
     "broken": (Case(broken_head=1, empty_row=0, findings=(FINDING,), with_projection=True),),
+    "steps": (
+        Case(layer=0, prefix="layers.0", broken_head=1),
+        Case(layer=0, prefix="steps.1.layers.0"),
+        Case(layer=1, prefix="layers.1"),
+    ),
     "several": (
         Case(layer=0, with_weights=True),
         Case(layer=1, with_weights=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -61,7 +63,10 @@ def results(draw: st.DrawFn) -> RunResult:
         zoom=draw(st.sampled_from([None, Zoom(pool[0], None, 0, pool[1])])),
         selection=draw(st.sampled_from([Selection(), Selection(heads=tuple(range(7, 7 + heads)))])),
     )
-    return make_result(*([case] * draw(st.sampled_from([1, 1, 1, 3]))))
+    prefixes = draw(st.sampled_from([("",), ("",), ("",), ("", "steps.1.", "x."), ("a.", "b.", "c.")]))
+    result = make_result(*(replace(case, prefix=prefix + case.prefix) for prefix in prefixes))
+    metric = draw(st.sampled_from([None, "confidence", "entropy", "nonfinite", "induction_score"]))
+    return replace(result, metric=metric, order=draw(st.sampled_from([None, "high", "low"])) if metric else None)
 
 
 def _check(text: str, width: int, raw: str) -> None:

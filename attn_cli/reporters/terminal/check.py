@@ -14,7 +14,7 @@ from attn_cli.inputs.unused import left_alone, resemblance
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.findings import badge, print_finding, severities_text, worst_first
-from attn_cli.reporters.terminal.header import backend_names, source_name
+from attn_cli.reporters.terminal.header import backend_names, shared_conventions, source_name
 from attn_cli.reporters.terminal.merged import merged_findings
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count, ranges
@@ -105,10 +105,9 @@ def _parts(selection: Selection) -> Iterator[str]:
 
 def _read_as(calls: Sequence[CheckedCall]) -> Iterator[str]:
     """Every reading that all calls share, and who chose it; then what those are that differ."""
-    times = Counter(convention for call in calls for convention in call.call.conventions)
-    told = [f"{one.name} {one.value} ({one.origin})" for one in times if times[one] == len(calls)]
-    differing = dict.fromkeys(one.name for one in times if times[one] < len(calls))
-    if told:
+    shared, differing = shared_conventions([call.call for call in calls])
+    if shared:
+        told = [f"{one.name} {one.value} ({one.origin})" for one in shared]
         yield f"read as {'; '.join(told)}"
     if differing:
         yield f"differing by call, --json has each: {', '.join(differing)}"

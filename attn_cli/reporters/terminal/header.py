@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
 
 from attn_cli.checks.types import CheckedCall
-from attn_cli.inputs.types import TensorInfo
+from attn_cli.inputs.types import CallRecord, Convention, TensorInfo
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.text import count, ranges
 from attn_cli.results import CallResult
@@ -19,7 +20,7 @@ def print_header(canvas: Canvas, result: CallResult) -> None:
     """Source, selection, device, kernel, conventions and tensors of one call."""
     print_source(canvas, result, with_layer=True)
     print_backend(canvas, result)
-    print_conventions(canvas, result)
+    print_conventions(canvas, [result.call])
     _print_tensors(canvas, result)
 
 
@@ -68,17 +69,27 @@ def backend_names(call: CallResult | CheckedCall) -> list[str]:
     return [call.device, call.dtype, chosen, *([call.kernel] if call.kernel != ran else [])]
 
 
-def print_conventions(canvas: Canvas, result: CallResult) -> None:
-    """Every reading that was chosen, and who chose it."""
-    conventions = result.call.conventions
-    if not conventions:
+def print_conventions(canvas: Canvas, calls: Sequence[CallRecord]) -> None:
+    """Every reading that was chosen for all of these calls, and who chose it; then what differs between them."""
+    shared, differing = shared_conventions(calls)
+    if not shared and not differing:
         return
     canvas.heading("Read as")
-    name_width = min(max(canvas.text(one.name).cell_len for one in conventions), canvas.width // 3)
-    for one in conventions:
+    width = max((canvas.text(one.name).cell_len for one in shared), default=0)
+    name_width = min(width, canvas.width // 3)
+    for one in shared:
         name = padded(canvas.text(one.name, limit=name_width), name_width)
         said = canvas.join([canvas.text(one.value), canvas.text(f"({one.origin})", "dim")])
         canvas.paragraph(canvas.join([name, said], "  "), indent=2, hanging=name_width + 2)
+    if differing:
+        canvas.paragraph(canvas.text(f"differing by call: {', '.join(differing)}", "dim"), indent=2, hanging=2)
+
+
+def shared_conventions(calls: Sequence[CallRecord]) -> tuple[tuple[Convention, ...], tuple[str, ...]]:
+    """The readings that all calls share, and the names of those in which they differ."""
+    times = Counter(convention for call in calls for convention in call.conventions)
+    shared = tuple(one for one in times if times[one] == len(calls))
+    return shared, tuple(dict.fromkeys(one.name for one in times if times[one] < len(calls)))
 
 
 def _print_tensors(canvas: Canvas, result: CallResult) -> None:

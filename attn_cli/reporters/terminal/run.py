@@ -26,14 +26,14 @@ def render_run(result: RunResult, console: Console) -> None:
     if len(result.calls) > 1:
         print_overview(canvas, result)
     else:
-        _print_call(canvas, result.calls[0])
+        _print_call(canvas, result.calls[0], result)
 
 
-def _print_call(canvas: Canvas, call: CallResult) -> None:
+def _print_call(canvas: Canvas, call: CallResult, result: RunResult) -> None:
     print_header(canvas, call)
     print_steps(canvas, call)
     print_pictures(canvas, call)
-    print_metrics(canvas, call)
+    print_metrics(canvas, call, result.metric, result.order)
     print_pairs(canvas, call)
     print_similarity(canvas, call)
     print_findings(canvas, call.inspection.findings)

@@ -7,6 +7,7 @@ import math
 from attn_cli.benchmark.timing import median_and_iqr
 from attn_cli.inspection.types import Verification
 from attn_cli.reporters.terminal.canvas import Canvas
+from attn_cli.reporters.terminal.figures import milliseconds as milliseconds
 from attn_cli.reporters.terminal.findings import place_text
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count
@@ -27,14 +28,6 @@ def attention_time(samples: tuple[float, ...]) -> str:
     median, iqr = median_and_iqr(samples)
     spread = "" if iqr is None else f"IQR {milliseconds(iqr)}, "
     return f"{milliseconds(median)} ({spread}{count(len(samples), 'run')})"
-
-
-def milliseconds(value: float) -> str:
-    """A time with three digits, in the unit that suits it."""
-    if value >= 10_000:
-        return f"{value / 1000:.1f} s"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{digits}f} ms" if value >= 0.1 else f"{value * 1000:.1f} µs"
 
 
 def print_verification(canvas: Canvas, verification: Verification) -> None:
