@@ -18,6 +18,8 @@ from attn_cli.commands.demo import demo
 from attn_cli.commands.devices import devices
 from attn_cli.commands.diff import diff
 from attn_cli.commands.explain import explain
+from attn_cli.commands.record import record
+from attn_cli.commands.recording_options import own_arguments
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of
@@ -31,6 +33,7 @@ app.command()(demo)
 app.command()(check)
 app.command()(explain)
 app.command()(diff)
+app.command(context_settings={"allow_interspersed_args": False})(record)
 app.command()(bench)
 app.command()(devices)
 app.command()(schema)
@@ -68,12 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``attn`` with these arguments (``sys.argv``'s by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     _open_streams()
-    with_traceback = "--traceback" in arguments or os.environ.get("ATTN_TRACEBACK") == "1"
-    arguments = [argument for argument in arguments if argument != "--traceback"]
+    end = own_arguments(arguments)
+    own, given = arguments[:end], arguments[end:]  # the rest is for the program that is to be recorded
+    with_traceback = "--traceback" in own or os.environ.get("ATTN_TRACEBACK") == "1"
+    own = [argument for argument in own if argument != "--traceback"]
     try:
-        code = _invoke(arguments)
+        code = _invoke([*own, *given])
         sys.stdout.flush()
-        return _interrupted() if code == INTERRUPTED else code
+        return _interrupted() if code == INTERRUPTED and _command_of(own) != "record" else code
     except BrokenPipeError:
         return _end_quietly()
     except SystemExit as error:
@@ -84,22 +89,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except AttnError as error:
-        return _fail(error, arguments, with_traceback)
+        return _fail(error, own, with_traceback)
     except ClickException as error:
-        usage = UsageError(message_of(error), _help_hint(arguments))
+        usage = UsageError(message_of(error), _help_hint(own))
         usage.exit_code = exit_code_of(error)
-        return _fail(usage, arguments, with_traceback)
+        return _fail(usage, own, with_traceback)
     except OSError as error:
         where = error.filename or "standard output"
         resource = ResourceError(f"{where}: {error.strerror or error}; expected it to be readable and writable")
         resource.__cause__ = error
-        return _fail(resource, arguments, with_traceback)
+        return _fail(resource, own, with_traceback)
     except Exception as error:
         internal = InternalError(
             f"{type(error).__name__}: {error}", "this is a fault of attn: add --traceback and report it"
         )
         internal.__cause__ = error
-        return _fail(internal, arguments, with_traceback)
+        return _fail(internal, own, with_traceback)
 
 
 def run_and_exit() -> None:

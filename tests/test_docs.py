@@ -36,8 +36,9 @@ def steps(page):
 
 @pytest.fixture
 def workplace(tmp_path):
-    """A folder with the sample inputs, and ``attn`` and ``python`` first on its path."""
+    """A folder with the sample inputs and the examples, and ``attn`` and ``python`` first on its path."""
     (tmp_path / "sample_inputs").symlink_to(SAMPLES)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, command in (("attn", f'"{sys.executable}" -m attn_cli "$@"'), ("python", f'"{sys.executable}" "$@"')):

@@ -1,4 +1,4 @@
-"""``attn schema``: the JSON Schema of a command's ``--json``."""
+"""``attn schema``: the JSON Schema of a command's ``--json``, or of the lines it writes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Documented(StrEnum):
     diff = "diff"
     bench = "bench"
     devices = "devices"
+    record = "record"
 
 
 def schema(command: Annotated[Documented, typer.Argument(help="The command whose document to describe.")]) -> int:
-    """Print the JSON Schema of a command's --json."""
+    """Print the JSON Schema of a command's --json; for record that of a line of --stats."""
     from attn_cli.reporters.json_report import write_document
     from attn_cli.reporters.schema import schema_for
 

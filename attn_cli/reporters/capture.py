@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from attn_cli.attention.types import AttentionInputs, LinearWeights, ModuleInputs, Rules
-from attn_cli.inputs.settings import BOTTOM_RIGHT
+from attn_cli.attention.types import AttentionInputs, LinearWeights, ModuleInputs
 from attn_cli.inputs.types import LoadedCall
+from attn_cli.reporters.capture_rules import rule_metadata, rule_tensors
 from attn_cli.reporters.saved import write_tensors
 
 
@@ -25,9 +25,9 @@ def save_call(call: LoadedCall, path: str, metadata: Mapping[str, str] | None = 
     """
     inputs = call.inputs
     tensors = _module_tensors(inputs) if isinstance(inputs, ModuleInputs) else _heads_tensors(inputs)
-    tensors.update(_rule_tensors(inputs.rules))
+    tensors.update(rule_tensors(inputs.rules))
     texts = {
-        **_rule_metadata(inputs.rules, call.align, is_chosen=call.align_chosen),
+        **rule_metadata(inputs.rules, call.align, is_chosen=call.align_chosen),
         **_head_counts(inputs),
         **(metadata or {}),
     }
@@ -50,30 +50,6 @@ def _layer_tensors(name: str, layer: LinearWeights | None) -> dict[str, Tensor]:
         return {}
     tensors = {f"{name}.weight": layer.weight}
     return tensors if layer.bias is None else {**tensors, f"{name}.bias": layer.bias}
-
-
-def _rule_tensors(rules: Rules) -> dict[str, Tensor]:
-    named = {
-        "valid_lens": rules.mask.valid_lens,
-        "mask": rules.mask.keep,
-        "bias": rules.bias,
-        "sinks": rules.sinks,
-    }
-    return {name: x for name, x in named.items() if x is not None}
-
-
-def _rule_metadata(rules: Rules, align: str, *, is_chosen: bool) -> dict[str, str]:
-    mask = rules.mask
-    texts = {} if not mask.causal else {"causal": "true"}
-    is_placed = mask.causal or mask.window is not None
-    if align != BOTTOM_RIGHT or (
-        is_placed and is_chosen
-    ):  # metrics use the places even where nothing is hidden by them
-        texts["causal_align"] = align.removeprefix("offset ")
-    if mask.window is not None:
-        texts["window"] = ",".join(map(str, mask.window))
-    numbers = {"scale": rules.scale, "softcap": rules.softcap, "mask_value": mask.value}
-    return {**texts, **{name: repr(number) for name, number in numbers.items() if number is not None}}
 
 
 def _head_counts(inputs: AttentionInputs | ModuleInputs) -> dict[str, str]:

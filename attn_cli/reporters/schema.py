@@ -1,4 +1,4 @@
-"""The JSON Schemas (draft 2020-12) of the commands' ``--json``. Free of torch."""
+"""The JSON Schemas (draft 2020-12) of the commands' ``--json``, and of lines they write. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from attn_cli.reporters.schema_devices import devices_definitions
 from attn_cli.reporters.schema_diff import diff_definitions
 from attn_cli.reporters.schema_explain import explain_definitions
 from attn_cli.reporters.schema_parts import TEXT, TEXT_OR_NULL, Schema, finding, list_of, object_of, ref
+from attn_cli.reporters.schema_record import record_line
 from attn_cli.reporters.schema_run import PROMISED_METRICS, run_definitions
 
-__all__ = ["COMMANDS", "PROMISED_METRICS", "schema_for"]
+__all__ = ["COMMANDS", "LINES", "PROMISED_METRICS", "schema_for"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFINITIONS = {
@@ -25,6 +26,8 @@ _DEFINITIONS = {
     "devices": devices_definitions,
 }
 COMMANDS = tuple(_DEFINITIONS)
+# Commands that write a JSON object a line instead of one document: no envelope, no failures.
+LINES = ("record",)
 # Exit codes of a document without an error: bench says 1 for a regression, and reports when it was interrupted.
 _DONE: dict[str, Schema] = {"bench": {"enum": [0, 1, 130]}}
 # Exit codes of a document with findings, where they are an answer.
@@ -34,13 +37,15 @@ _FINDS_AND_FAILS = ("check",)
 
 
 def schema_for(command: str) -> Schema:
-    """The schema of ``attn COMMAND --json``; it covers failures too.
+    """The schema of ``attn COMMAND --json``, which covers failures too; for ``record`` that of one line of ``--stats``.
 
     Raises:
         UsageError: where the command has no such document.
     """
-    if command not in COMMANDS:
-        raise UsageError(f"attn schema: there is none for {command!r}; expected one of {', '.join(COMMANDS)}")
+    if command not in COMMANDS + LINES:
+        raise UsageError(f"attn schema: there is none for {command!r}; expected one of {', '.join(COMMANDS + LINES)}")
+    if command in LINES:
+        return {"$schema": DIALECT, "$id": f"attn.{command}/{VERSION}", **record_line(VERSION)}
     return {
         "$schema": DIALECT,
         "$id": f"attn.{command}/{VERSION}",

@@ -1,0 +1,184 @@
+"""The options of ``attn record``, and what their values mean. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from attn_cli.commands.options import OUTPUT, Dtype
+from attn_cli.errors import InputError, UsageError, in_file
+
+CHOOSING = "What to record"
+DEFAULT_BYTES = "2GiB"
+MOST_BYTES = 2**60
+UNITS = {"": 1, "B": 1, **{f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)},
+         **{f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}}  # fmt: skip
+SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)")
+LONGEST_NUMBER = 12
+
+# Options with a value of its own behind them; whatever else stands before the program is a flag.
+VALUED = ("-o", "--output", "--layers", "--calls", "--heads", "--max-bytes", "--dtype", "--tokenizer")
+
+Program = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SCRIPT [ARGS]...", help="The program, and all that is to be given to it."),
+]
+IsModule = Annotated[bool, typer.Option("-m", help="Run a module, as python -m MODULE [ARGS]... does.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="What to write. \\[default: SCRIPT.attn.safetensors; with --stats SCRIPT.attn.jsonl]",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Stats = Annotated[
+    bool,
+    typer.Option(
+        "--stats", help="Inspect the calls while they are made; keep metrics and pictures, no tensors.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings and errors.", rich_help_panel=OUTPUT)]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layers",
+        metavar="GLOB",
+        help="Modules whose path matches, such as 'encoder.layer.[0-3].*'. May be repeated. \\[default: all]",
+        rich_help_panel=CHOOSING,
+    ),
+]
+Calls = Annotated[
+    str | None,
+    typer.Option(
+        "--calls",
+        metavar="A:B",
+        help="Of all attention calls those from the A-th to before the B-th, counted from 0. \\[default: all]",
+        rich_help_panel=CHOOSING,
+    ),
+]
+Heads = Annotated[
+    str | None,
+    typer.Option(
+        "--heads", metavar="LIST", help="Query heads, such as 0,3-5. \\[default: all]", rich_help_panel=CHOOSING
+    ),
+]
+MaxBytes = Annotated[
+    str | None,
+    typer.Option(
+        "--max-bytes",
+        metavar="SIZE",
+        help=f"How large the tensors may become together, such as 500MB. \\[default: {DEFAULT_BYTES}]",
+        rich_help_panel=CHOOSING,
+    ),
+]
+StoredDtype = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype",
+        help="Store Q, K, V and what came out in this dtype. \\[default: the program's]",
+        rich_help_panel=CHOOSING,
+    ),
+]
+TokenizerFile = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="FILE",
+        help="A tokenizer.json that turns caught token ids into text.",
+        rich_help_panel=CHOOSING,
+    ),
+]
+
+
+def parse_calls(text: str | None) -> tuple[int, int | None]:
+    """``"10:20"`` to (10, 20), ``":20"`` to (0, 20), ``"10:"`` to (10, None).
+
+    Raises:
+        UsageError: where it is no such range, or an empty one.
+    """
+    if text is None:
+        return 0, None
+    first, colon, stop = (part.strip() for part in text.partition(":"))
+    if not colon or not all(part == "" or _is_number(part) for part in (first, stop)):
+        raise UsageError(f"--calls {text!r}: expected a range such as 10:20, 10: or :20")
+    if stop and int(stop) <= int(first or 0):
+        raise UsageError(f"--calls {text!r}: found an empty range; expected a stop above the start")
+    return int(first or 0), int(stop) if stop else None
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """``"2GiB"``, ``"500 MB"`` or ``"1048576"`` to a number of bytes.
+
+    Raises:
+        UsageError: where it is no size.
+    """
+    match = SIZE.fullmatch(text.strip())
+    unit = None if match is None else UNITS.get(match[2].upper())
+    if match is None or unit is None:
+        raise UsageError(f"{option} {text!r}: expected a size such as 2GiB, 500MB or 1048576")
+    size = int(float(match[1]) * unit)
+    if not 0 < size <= MOST_BYTES:
+        raise UsageError(f"{option} {text!r}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
+    return size
+
+
+def check_tokenizer(path: str | None) -> None:
+    """Refuse a tokenizer that cannot be used, before the program runs.
+
+    Raises:
+        InputError: where there is no such file.
+        UsageError: where the package that reads it is missing.
+    """
+    if path is None:
+        return
+    if not os.path.isfile(path):
+        raise in_file(path, "is a folder" if os.path.isdir(path) else "no such file", "expected a tokenizer.json")
+    if find_spec("tokenizers") is None:
+        raise UsageError("--tokenizer: the package tokenizers is not installed", "pip install tokenizers")
+
+
+def whole_path(path: str | None) -> str | None:
+    """The path from the root: the program may go to another folder."""
+    return None if path is None else os.path.abspath(path)
+
+
+def check_script(script: str) -> None:
+    """Refuse a program that Python would not find.
+
+    Raises:
+        InputError: where there is no such file.
+    """
+    if script != "-" and not os.path.exists(script):
+        raise InputError(f"{script}: no such file; expected a Python program", "attn record -m runs a module")
+
+
+def own_arguments(arguments: Sequence[str]) -> int:
+    """How many of attn's arguments are its own: those of the program that it is to record are not."""
+    place = next((i for i, argument in enumerate(arguments) if not argument.startswith("-")), None)
+    if place is None or arguments[place] != "record":
+        return len(arguments)
+    place += 1
+    while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-":
+        if arguments[place] == "--":
+            return place + 1
+        place += 2 if _needs_value(arguments[place]) else 1
+    return min(place, len(arguments))
+
+
+def _needs_value(argument: str) -> bool:
+    """Whether the next argument is its value: not so for ``-oFILE`` and ``--output=FILE``, but for ``-mo``."""
+    is_cluster = not argument.startswith("--") and argument.find("o") == len(argument) - 1
+    return argument in VALUED or (is_cluster and len(argument) > 1)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
