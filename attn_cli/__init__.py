@@ -8,13 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attn_cli.attention.module import MultiHeadAttention
+    from attn_cli.api.inspecting import inspect as inspect
+    from attn_cli.api.inspection import Inspection as Inspection
+    from attn_cli.api.reading import load as load
+    from attn_cli.api.record import record as record
+    from attn_cli.attention.module import MultiHeadAttention as MultiHeadAttention
 
 __version__ = "0.1.0"
 
-__all__ = ["MultiHeadAttention", "__version__"]
+__all__ = ["Inspection", "MultiHeadAttention", "__version__", "inspect", "load", "record"]
 
-_HOMES = {"MultiHeadAttention": "attn_cli.attention.module"}
+_HOMES = {
+    "Inspection": "attn_cli.api.inspection",
+    "MultiHeadAttention": "attn_cli.attention.module",
+    "inspect": "attn_cli.api.inspecting",
+    "load": "attn_cli.api.reading",
+    "record": "attn_cli.api.record",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +33,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
