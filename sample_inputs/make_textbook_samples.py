@@ -11,7 +11,7 @@ import torch
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.inputs.draws import DrawOptions, draw_call
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.reporters.capture import save_call
+from attn_cli.reporters.saved_call import save_call
 
 FOLDER = Path(__file__).parent
 

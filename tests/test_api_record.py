@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import nn
 
 import attn_cli
 from attn_cli.errors import AttnError, UsageError
+from attn_cli.reporters.terminal.recorded import HEARD
 from tests.cli.process import ROOT, environment
 
 
@@ -128,13 +130,39 @@ def test_where_nothing_is_recorded_a_warning_says_so_and_nothing_is_replaced(tmp
     path = tmp_path / "c.safetensors"
     path.write_text("older")
     with (
-        pytest.warns(RuntimeWarning, match="no attention call was kept, of 0 that were heard") as told,
+        pytest.warns(RuntimeWarning, match="no attention call was heard") as told,
         attn_cli.record(path),
     ):
         pass
     assert [warning.filename for warning in told] == [__file__]
     assert path.read_text() == "older"
     assert os.listdir(tmp_path) == ["c.safetensors"]
+
+
+def test_where_no_function_of_attention_is_heard_the_warning_names_them():
+    x = torch.randn(1, 2, 5, 8)
+    with pytest.warns(RuntimeWarning, match="no attention call was heard") as told, attn_cli.record():
+        torch.softmax(x @ x.mT, dim=-1) @ x
+    (warning,) = told
+    assert HEARD in str(warning.message)
+    assert "scaled_dot_product_attention" in HEARD
+
+
+def test_a_function_kept_from_before_is_not_heard_and_the_warning_names_the_remedy():
+    table = {"sdpa": F.scaled_dot_product_attention}
+    with pytest.warns(RuntimeWarning, match="look it up when it is called") as told, attn_cli.record() as recording:
+        table["sdpa"](*heads())
+    assert recording.heard.calls == 0
+    assert "attn record" in str(told[0].message)
+
+
+def test_calls_that_were_heard_and_not_kept_are_counted():
+    with (
+        pytest.warns(RuntimeWarning, match="no attention call was kept, of 2 that were heard") as told,
+        attn_cli.record(layers="other.*"),
+    ):
+        attend(times=2)
+    assert HEARD not in str(told[0].message)
 
 
 def test_a_warning_that_is_an_error_does_not_hide_the_programs_own():
@@ -198,6 +226,7 @@ def test_an_inspection_within_a_recording_is_not_heard():
         ({"layers": ["layers.0.*", "layers.2.*"]}, [0, 2]),
         ({"calls": range(1, 3)}, [1, 2]),
         ({"calls": (2, None)}, [2]),
+        ({"calls": (np.int64(1), torch.tensor(2))}, [1]),
     ],
 )
 def test_only_the_calls_that_are_asked_for_are_kept(options, kept):
@@ -248,6 +277,51 @@ def test_stats_are_lines_of_json_and_no_tensors(tmp_path):
         _ = recording.calls
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a file's size")
+def test_a_line_that_the_disk_took_in_part_is_not_in_the_file(tmp_path):
+    program = (
+        "import glob, os, resource, torch, attn_cli\n"
+        "with attn_cli.record('c.jsonl', stats=True) as recording:\n"
+        "    torch.nn.functional.scaled_dot_product_attention(*torch.randn(3, 1, 2, 5, 8))\n"
+        "    size = os.path.getsize(glob.glob('.c.jsonl.*/lines')[0])\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 500, resource.RLIM_INFINITY))\n"
+        "    torch.nn.functional.scaled_dot_product_attention(*torch.randn(3, 1, 2, 5, 8))\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "assert 'OSError' in recording.heard.fault\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT))
+    )
+    assert done.returncode == 0
+    assert [json.loads(line)["number"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == [0]
+
+
+def test_stats_without_a_call_replace_nothing(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text("older")
+    with pytest.warns(RuntimeWarning, match="no attention call was heard"), attn_cli.record(path, stats=True):
+        pass
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["c.jsonl"]
+
+
+def test_a_tokenizer_is_found_wherever_the_program_goes(tmp_path, monkeypatch):
+    model = {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}
+    (tmp_path / "words.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    class Attends(nn.Module):
+        def forward(self, input_ids):
+            x = input_ids[:, None, :, None] + torch.zeros(1, 2, 1, 8)
+            return F.scaled_dot_product_attention(x, x, x)
+
+    with attn_cli.record(tokenizer="words.json") as recording:
+        os.chdir("elsewhere")
+        Attends()(torch.tensor([[1, 0, 1]]))
+    assert recording.calls[0].inspect().call.tokens == (("b", "a", "b"),)
+
+
 def test_a_forked_child_has_no_part_in_the_recording(tmp_path):
     program = (
         "import os, torch, attn_cli\n"
@@ -280,6 +354,11 @@ def test_a_forked_child_has_no_part_in_the_recording(tmp_path):
         ("c.safetensors", {"max_bytes": -1}, "max_bytes -1: expected a whole number from 0"),
         ("c.jsonl", {"max_bytes": 9, "stats": True}, "expected none with stats"),
         ("c.safetensors", {"tokenizer": "tokenizer.json"}, "tokenizer"),
+        ("c.safetensors", {"tokenizer": __file__}, "cannot be read .*expected a tokenizer.json"),
+        ("c.safetensors", {"heads": 1.0}, "heads 1.0: expected a whole number"),
+        ("c.safetensors", {"heads": [True]}, "heads True: expected a whole number"),
+        ("c.safetensors", {"calls": 5}, "calls 5: expected"),
+        ("c.safetensors", {"calls": (0.5, None)}, "calls .0.5, None.: expected"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_the_block(tmp_path, monkeypatch, path, options, message):

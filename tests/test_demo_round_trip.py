@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.main import main
-from attn_cli.reporters.capture import save_call
+from attn_cli.reporters.saved_call import save_call
 
 
 def data(capsys, *arguments):

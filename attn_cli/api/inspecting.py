@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from attn_cli.api.given import Align, Array, Lengths, Numbers, Texts, numbers, sides
+from attn_cli.api.given import Array, Lengths, Numbers, Texts, Window, alignment, numbers, sides, whole, whole_or_none
 from attn_cli.api.inspection import Inspection
 from attn_cli.api.running import run_here, run_options
 from attn_cli.api.wording import told_in_python, with_arguments
@@ -21,6 +21,7 @@ from attn_cli.inputs.plans import plan_calls
 from attn_cli.inputs.readers.memory import MemoryFile
 from attn_cli.inputs.tokens import KEY as TOKENS
 from attn_cli.inputs.types import LoadedCall
+from attn_cli.recording.types import Align
 
 LABEL = "attn_cli.inspect"
 SOURCE = "tensors in memory"
@@ -29,14 +30,15 @@ SOURCE = "tensors in memory"
 def inspect(  # noqa: D417 (those that go together share a line)
     q: Array, k: Array, v: Array, *,
     mask: Array | None = None, bias: Array | None = None,
-    valid_lens: Array | Lengths | None = None, causal: bool = False, causal_align: Align | int | None = None,
-    window: int | tuple[int, int] | None = None,
+    valid_lens: Array | Lengths | None = None, causal: bool = False, causal_align: Align | SupportsIndex | None = None,
+    window: Window | None = None,
     scale: float | None = None, softcap: float | None = None, sinks: Array | None = None,
     mask_value: float | None = None, mask_polarity: Literal["keep", "drop"] | None = None,
     token_ids: Array | None = None, tokens: Texts | None = None,
-    num_heads: int | None = None, num_kv_heads: int | None = None, layout: Literal["bhsd", "bshd"] | None = None,
+    num_heads: SupportsIndex | None = None, num_kv_heads: SupportsIndex | None = None,
+    layout: Literal["bhsd", "bshd"] | None = None,
     batch: Numbers | None = None, head: Numbers | None = None, query: Numbers | None = None,
-    top: int = 3, weights: bool = False, similarity: bool = False,
+    top: SupportsIndex = 3, weights: bool = False, similarity: bool = False,
     backend: str = "auto", device: str | torch.device | None = None, dtype: str | torch.dtype | None = None,
 ) -> Inspection:  # fmt: skip
     """Say what every head of one attention call does; the program around it stays as it is.
@@ -64,13 +66,16 @@ def inspect(  # noqa: D417 (those that go together share a line)
         AttnError: of ``attn_cli.errors``, where an argument is not what it has to be.
     """
     tensors = {"q": q, "k": k, "v": v, "mask": mask, "bias": bias, "valid_lens": valid_lens, "sinks": sinks}
-    read = ReadOptions(
-        num_heads=num_heads, num_kv_heads=num_kv_heads, layout=layout, causal=causal or None,
-        causal_align=causal_align, window=sides(window), scale=scale, softcap=softcap, mask_value=mask_value,
-        mask_polarity=mask_polarity, batch=numbers(batch), heads=numbers(head), queries=numbers(query),
-    )  # fmt: skip
     with told_in_python():
-        options = run_options(top, weights, similarity, backend, _device(q) if device is None else device, dtype)
+        read = ReadOptions(
+            num_heads=whole_or_none("num_heads", num_heads), num_kv_heads=whole_or_none("num_kv_heads", num_kv_heads),
+            layout=layout, causal=causal or None, causal_align=alignment(causal_align), window=sides(window),
+            scale=scale, softcap=softcap, mask_value=mask_value, mask_polarity=mask_polarity,
+            batch=numbers("batch", batch), heads=numbers("head", head), queries=numbers("query", query),
+        )  # fmt: skip
+        options = run_options(
+            whole("top", top), weights, similarity, backend, _device(q) if device is None else device, dtype
+        )
         return run_here(lambda: _read({**tensors, "token_ids": token_ids}, tokens, read), options)
 
 

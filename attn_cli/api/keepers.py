@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import ExitStack
 from typing import Protocol
 
 from attn_cli.recording.types import Sink
-from attn_cli.reporters.atomic import atomic_write
-from attn_cli.reporters.capture_finish import finish_capture
-from attn_cli.reporters.capture_folder import working_folder
-from attn_cli.reporters.capture_journal import CaptureJournal
+from attn_cli.recording.watching import Watcher
+from attn_cli.reporters.captures.finish import finish_capture
+from attn_cli.reporters.captures.folder import working_folder
+from attn_cli.reporters.captures.journal import CaptureJournal
+from attn_cli.reporters.captures.lines import finish_lines
 from attn_cli.reporters.watch_lines import WatchLines
 
 
@@ -72,16 +72,15 @@ class LinesKeeper:
 
     Args:
         target: the file to write or to replace.
-        max_bytes: has no meaning here.
         stack: removes what is not finished when it is closed.
 
     Raises:
         ResourceError: where nothing can be written there.
     """
 
-    def __init__(self, target: str, max_bytes: int | None, stack: ExitStack) -> None:
+    def __init__(self, target: str, stack: ExitStack) -> None:
         self._target, self._lines = target, stack.enter_context(working_folder(target)) / "lines"
-        self.sink = WatchLines(self._lines)
+        self.sink = Watcher(WatchLines(self._lines).write)
 
     @property
     def why_full(self) -> str | None:
@@ -90,7 +89,5 @@ class LinesKeeper:
 
     def finish(self) -> int:
         """Make the file appear."""
-        if self._lines.stat().st_size:
-            with atomic_write(self._target) as temporary:
-                os.replace(self._lines, temporary)
+        finish_lines(self._lines, self._target)
         return 0

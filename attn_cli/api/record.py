@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 
-from attn_cli.api.given import Numbers, numbers
+from attn_cli.api.given import Numbers, numbers, whole, whole_or_none
 from attn_cli.api.recording import Recording
 from attn_cli.api.wording import told_in_python
 from attn_cli.attention.types import dtype_name
 from attn_cli.errors import UsageError
-from attn_cli.inputs.tokenizer import check_tokenizer
+from attn_cli.inputs.tokenizer import Tokenizer
 from attn_cli.pipeline import DTYPES
 from attn_cli.recording.options import RecordOptions
 from attn_cli.reporters.atomic import check_folder
@@ -24,14 +25,18 @@ def record(
     path: str | os.PathLike[str] | None = None,
     *,
     layers: str | Sequence[str] = (),
-    calls: range | tuple[int, int | None] | None = None,
+    calls: range | tuple[SupportsIndex, SupportsIndex | None] | None = None,
     heads: Numbers | None = None,
-    max_bytes: int | None = None,
+    max_bytes: SupportsIndex | None = None,
     dtype: str | torch.dtype | None = None,
     stats: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
 ) -> Recording:
     """Catch the attention calls that are made while a ``with`` block runs; what they compute stays the same.
+
+    The functions are swapped for ones that tell, wherever a module has them under a name. One that something else has
+    kept since before the block (an object's attribute, a table, a closure, ``functools.partial``) is not heard. Look it
+    up when it is called, as ``F.scaled_dot_product_attention(…)`` does, or use ``attn record``, which is there first.
 
     The file appears, whole, when the block ends, also where it ends by an exception. A warning tells what could not be
     recorded. In a process that is killed nothing is kept; ``attn record`` keeps what there was.
@@ -58,17 +63,18 @@ def record(
         name = dtype_name(dtype) if isinstance(dtype, torch.dtype) else dtype
         if name is not None and name not in DTYPES:
             raise UsageError(f"dtype {name!r}: expected one of {', '.join(DTYPES)}")
-        limit = MOST_HELD if path is None and max_bytes is None else max_bytes
+        limit = whole_or_none("max_bytes", max_bytes)
         options = RecordOptions(
             layers=(layers,) if isinstance(layers, str) else tuple(layers), first_call=first, call_stop=stop,
-            heads=None if heads is None else tuple(sorted(numbers(heads) or ())), max_bytes=limit, dtype=name,
-            tokenizer=None if tokenizer is None else os.fspath(tokenizer),
+            heads=None if heads is None else tuple(sorted(numbers("heads", heads) or ())), dtype=name,
+            max_bytes=MOST_HELD if path is None and limit is None else limit,
+            tokenizer=None if tokenizer is None else os.path.abspath(tokenizer),  # the program may go elsewhere
         )  # fmt: skip
-        _check(path, options, max_bytes, stats)
+        _check(path, options, limit, stats)
         return Recording(None if path is None else os.fspath(path), options, stats)
 
 
-def _range(calls: range | tuple[int, int | None] | None) -> tuple[int, int | None]:
+def _range(calls: range | tuple[SupportsIndex, SupportsIndex | None] | None) -> tuple[int, int | None]:
     """The first call and the one to stop before.
 
     Raises:
@@ -76,10 +82,16 @@ def _range(calls: range | tuple[int, int | None] | None) -> tuple[int, int | Non
     """
     if calls is None:
         return 0, None
-    first, stop = (calls.start, calls.stop) if isinstance(calls, range) else calls
-    is_even = not isinstance(calls, range) or calls.step == 1
-    if first < 0 or (stop is not None and stop <= first) or not is_even:
-        raise UsageError(f"calls {calls}: expected a first call from 0, and a stop above it, or None")
+    ends = (calls.start, calls.stop) if isinstance(calls, range) else calls
+    refused = UsageError(f"calls {calls}: expected a first call from 0, and a stop above it, or None")
+    if not isinstance(ends, (tuple, list)) or len(ends) != 2 or (isinstance(calls, range) and calls.step != 1):
+        raise refused
+    try:
+        first, stop = whole("calls", ends[0]), whole_or_none("calls", ends[1])
+    except UsageError:
+        raise refused from None
+    if first < 0 or (stop is not None and stop <= first):
+        raise refused
     return first, stop
 
 
@@ -95,7 +107,7 @@ def _check(path: str | os.PathLike[str] | None, options: RecordOptions, max_byte
         expected = "none with stats, which keep no tensors" if stats else "a whole number from 0"
         raise UsageError(f"max_bytes {max_bytes}: expected {expected}")
     if options.tokenizer is not None:
-        check_tokenizer(options.tokenizer)
+        Tokenizer.load(options.tokenizer)
     if path is None:
         if stats:
             raise UsageError("stats: expected a path to write them to")

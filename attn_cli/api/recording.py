@@ -17,9 +17,10 @@ from attn_cli.errors import AttnError, UsageError
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.recording.options import RecordOptions
-from attn_cli.recording.patching import listening
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.patching import listening
 from attn_cli.recording.types import Heard
+from attn_cli.reporters.terminal.recorded import HEARD
 from attn_cli.reporters.terminal.text import count
 
 
@@ -56,7 +57,7 @@ class Recording:
 
     @property
     def heard(self) -> Heard:
-        """What was heard so far: ``calls``, ``kept``, ``is_full``, ``passed_over``, ``fault``."""
+        """What was heard so far: ``calls``, ``kept``, ``is_full``, ``passed_over``, ``fault``, ``compiled``."""
         return Heard() if self._recorder is None else self._recorder.heard
 
     @property
@@ -88,13 +89,17 @@ class Recording:
         if self._recorder is not None:
             raise RuntimeError("attn_cli.record: a recording is made once; call record again for another")
         with told_in_python(), ExitStack() as stack, ExitStack() as listening_stack:
-            kind = LinesKeeper if self._stats else CaptureKeeper
-            keeper = kind(self._target, self._options.max_bytes, stack)
+            keeper = self._made_keeper(stack)
             recorder = Recorder(self._options, keeper.sink)
             listening_stack.enter_context(listening(recorder))
             self._keeper, self._recorder = keeper, recorder
             self._stack, self._listening = stack.pop_all(), listening_stack.pop_all()
         return self
+
+    def _made_keeper(self, stack: ExitStack) -> Keeper:
+        if self._stats:
+            return LinesKeeper(self._target, stack)
+        return CaptureKeeper(self._target, self._options.max_bytes, stack)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -125,7 +130,7 @@ class Recording:
             told.append(f"the recording ended early: {heard.fault}")
         if not heard.kept:
             where = "" if self._path is None else f"; {self._path} was not written"
-            told.append(f"no attention call was kept, of {heard.calls} that were heard{where}")
+            told.append(f"{_why_nothing(heard)}{where}")
             told += ["attention that torch.compile takes apart cannot be heard"] if heard.compiled else []
         elif heard.is_full:
             why = "" if self._keeper is None or self._keeper.why_full is None else f": {self._keeper.why_full}"
@@ -138,3 +143,11 @@ class Recording:
     def __repr__(self) -> str:
         state = "has ended" if self._is_over else "is going on" if self._recorder is not None else "has not begun"
         return f"<attn_cli.record {self._path or 'in memory'}: {state}, {count(self.heard.kept, 'call')} kept>"
+
+
+def _why_nothing(heard: Heard) -> str:
+    if heard.calls:
+        return f"no attention call was kept, of {heard.calls} that were heard"
+    kept = "that an object, a table or a closure has kept since before the block is not heard"
+    remedy = "look it up when it is called, or use attn record"
+    return f"no attention call was heard; attn hears {HEARD}; one {kept}: {remedy}"

@@ -18,7 +18,7 @@ from attn_cli.errors import UsageError
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.options import InspectOptions
 from attn_cli.pipeline import DTYPES, RunOptions, run_call
-from attn_cli.recording.real_runs import inside
+from attn_cli.recording.swapping.real_runs import inside
 from attn_cli.reporters.terminal import picture_limits
 from attn_cli.reporters.terminal.console import DEFAULT_WIDTH
 

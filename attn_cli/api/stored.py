@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
+from typing import SupportsIndex, overload
 
 import torch
 from torch import Tensor
 
+from attn_cli.api.given import whole
 from attn_cli.api.inspection import Inspection
 from attn_cli.api.running import run_here, run_options
 from attn_cli.api.wording import told_in_python, with_arguments
@@ -79,7 +80,7 @@ class StoredCall:
             return self._plan.file.read(self._plan.call.triple[number])
 
     def inspect(
-        self, *, top: int = 3, weights: bool = False, similarity: bool = False, backend: str = "auto",
+        self, *, top: SupportsIndex = 3, weights: bool = False, similarity: bool = False, backend: str = "auto",
         device: str | torch.device = "auto", dtype: str | torch.dtype | None = None,
     ) -> Inspection:  # fmt: skip
         """Read the call and say what every head of it does; see :func:`attn_cli.inspect`.
@@ -96,7 +97,7 @@ class StoredCall:
             AttnError: of ``attn_cli.errors``, where a tensor or an argument is not what it has to be.
         """
         with told_in_python():
-            options = run_options(top, weights, similarity, backend, device, dtype)
+            options = run_options(whole("top", top), weights, similarity, backend, device, dtype)
             return run_here(lambda: with_arguments(self._plan.load(), in_memory=False), options)
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attn_cli.commands import recording_options as opt
 from attn_cli.commands.parsing import parse_selection
 from attn_cli.errors import UsageError
+from attn_cli.inputs.tokenizer import Tokenizer
 from attn_cli.recording.options import RecordOptions
 
 TENSORS_ALONE = "--stats stores no tensors; expected one of them"
@@ -34,7 +35,8 @@ def record(
         raise UsageError(f"{'--dtype' if max_bytes is None else '--max-bytes'}: {TENSORS_ALONE}")
     if not is_module:
         opt.check_script(program[0])
-    opt.check_tokenizer(tokenizer)
+    if tokenizer is not None:
+        Tokenizer.load(tokenizer)  # refused now, not in the middle of the program
     first, stop = opt.parse_calls(calls)
     chosen = parse_selection("--heads", heads)
     limit = max_bytes or opt.DEFAULT_BYTES

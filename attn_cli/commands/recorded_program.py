@@ -7,10 +7,11 @@ import contextlib
 import os
 
 from attn_cli.recording.job import RecordJob, Told
-from attn_cli.recording.patching import listen_for_good
+from attn_cli.recording.libraries.base import PassedOver
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.patching import listen_for_good
 from attn_cli.recording.types import CaughtCall, Sink
-from attn_cli.reporters.capture_journal import CaptureJournal
+from attn_cli.reporters.captures.journal import CaptureJournal
 
 
 def start(text: str) -> None:
@@ -25,16 +26,17 @@ def start(text: str) -> None:
     job = RecordJob.from_text(text)
     sink = _Telling(job, _sink(job))
     recorder = Recorder(job.options, sink)
-    sink.tell(Told())
+    Told().write(job.told)
     listen_for_good(recorder)
     atexit.register(lambda: sink.tell_all(recorder))
 
 
 def _sink(job: RecordJob) -> Sink:
     if job.stats:
+        from attn_cli.recording.watching import Watcher
         from attn_cli.reporters.watch_lines import WatchLines
 
-        return WatchLines(job.lines)
+        return Watcher(WatchLines(job.lines).write)
     return CaptureJournal(job.data, job.index, job.options.max_bytes)
 
 
@@ -50,10 +52,13 @@ class _Telling:
         """As the sink does.
 
         Raises:
+            PassedOver: where the sink passes the call over.
             OSError: where the disk refuses.
         """
         try:
             is_taken = self._sink.take(call)
+        except PassedOver:
+            raise
         except Exception as fault:
             self.tell(Told(call.number + 1, fault=f"{type(fault).__name__}: {fault}"))
             raise

@@ -13,10 +13,10 @@ from attn_cli.errors import ResourceError, UsageError
 from attn_cli.recording.job import RecordJob, Told, environment_for
 from attn_cli.recording.options import RecordOptions
 from attn_cli.reporters.atomic import check_folder
-from attn_cli.reporters.capture_finish import CaptureSummary, finish_capture
-from attn_cli.reporters.capture_folder import working_folder
-from attn_cli.reporters.lines_finish import finish_lines
-from attn_cli.reporters.terminal.recorded import Recorded, recorded_lines, warning_lines
+from attn_cli.reporters.captures.finish import CaptureSummary, finish_capture
+from attn_cli.reporters.captures.folder import working_folder
+from attn_cli.reporters.captures.lines import finish_lines
+from attn_cli.reporters.terminal.recorded import RecordOutcome, recorded_lines, warning_lines
 from attn_cli.reporters.terminal.watch import LineTail, live_view
 from attn_cli.reporters.terminal.watch_totals import WatchTotals
 
@@ -74,9 +74,9 @@ def run_recorded(request: RecordRequest) -> int:
             failure = error
     if failure is not None and code == 0:
         raise failure
-    recorded = Recorded(output, summary, told, request.stats, request.limit, had_output)
-    _say(warning_lines(recorded) if failure is None else [f"attn: error: {failure.message}"])
-    _say([] if request.quiet else recorded_lines(recorded))
+    outcome = RecordOutcome(output, summary, told, request.stats, request.limit, had_output, code == 0)
+    _say(warning_lines(outcome) if failure is None else [f"attn: error: {failure.message}"])
+    _say([] if request.quiet else recorded_lines(outcome))
     return code
 
 
@@ -127,7 +127,7 @@ def _finish(job: RecordJob, output: str, request: RecordRequest, totals: WatchTo
         steps = max((module.calls for module in totals.modules.values()), default=0)
         return CaptureSummary(totals.calls, tuple(totals.modules), steps, finish_lines(job.lines, output))
     # The arguments stay out of the file: they may hold what is nobody's business.
-    program = ["-m"] * request.is_module + [request.program[0]]
+    program = [*(["-m"] if request.is_module else []), request.program[0]]
     return finish_capture(job.data, job.index, output, " ".join(program))
 
 

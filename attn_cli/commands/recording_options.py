@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from attn_cli.commands.options import OUTPUT, Dtype
-from attn_cli.errors import InputError, UsageError, in_file
+from attn_cli.errors import InputError, UsageError
 
 CHOOSING = "What to record"
 DEFAULT_BYTES = "2GiB"
@@ -129,21 +128,6 @@ def parse_bytes(option: str, text: str) -> int:
     if not 0 < size <= MOST_BYTES:
         raise UsageError(f"{option} {text!r}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
     return size
-
-
-def check_tokenizer(path: str | None) -> None:
-    """Refuse a tokenizer that cannot be used, before the program runs.
-
-    Raises:
-        InputError: where there is no such file.
-        UsageError: where the package that reads it is missing.
-    """
-    if path is None:
-        return
-    if not os.path.isfile(path):
-        raise in_file(path, "is a folder" if os.path.isdir(path) else "no such file", "expected a tokenizer.json")
-    if find_spec("tokenizers") is None:
-        raise UsageError("--tokenizer: the package tokenizers is not installed", "pip install tokenizers")
 
 
 def whole_path(path: str | None) -> str | None:

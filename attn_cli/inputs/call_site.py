@@ -13,11 +13,19 @@ from attn_cli.inputs.types import Convention
 KEY = "call"
 RECORDED, DROPOUT = "recorded", "dropout"
 LONGEST = 2**16  # characters
+LAST_CALL = 2**63 - 1
 
 
 def is_recorded(metadata: Metadata) -> bool:
     """Whether a call comes out of a recording. What other calls say of themselves does not count."""
     return _own(metadata) is not None
+
+
+def call_number(metadata: Metadata) -> int | None:
+    """Which call of the whole program it was, from 0; None where nothing says so."""
+    text = _own(metadata)
+    site = None if text is None else _parsed(text)
+    return None if site is None else _number(site)
 
 
 def read_call_site(metadata: Metadata) -> Iterator[Convention]:
@@ -52,11 +60,15 @@ def _parsed(text: str) -> Mapping[str, object] | None:
 
 def _told(site: Mapping[str, object]) -> str:
     """``"call 12 by transformers/integrations/sdpa_attention.py:92 in forward · scaled_dot_product_attention"``."""
-    number, caller, function = site.get("number"), _text(site, "caller"), _text(site, "function")
-    is_number = type(number) is int and 0 <= number < 2**63
-    first = [f"call {number}"] if is_number else []
+    number, caller, function = _number(site), _text(site, "caller"), _text(site, "function")
+    first = [] if number is None else [f"call {number}"]
     first += [f"by {caller}"] if caller else []
     return " · ".join(part for part in (" ".join(first), function) if part)
+
+
+def _number(site: Mapping[str, object]) -> int | None:
+    number = site.get("number")
+    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= LAST_CALL else None
 
 
 def _text(site: Mapping[str, object], key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from attn_cli.errors import InputError, in_file
+from attn_cli.inputs.call_site import LAST_CALL, call_number
 from attn_cli.inputs.calls import CallNames, FoundCalls, Incomplete, find_calls
 from attn_cli.inputs.given_tokens import GivenTokens, read_given_tokens
 from attn_cli.inputs.loading import CallPlan
@@ -22,7 +23,9 @@ EXPECTED = "expected q, k and v, or queries, keys and values or hidden_states wi
 
 
 def plan_calls(options: ReadOptions, file: TensorFile, weights: TensorFile | None) -> tuple[CallPlan, ...]:
-    """Every call that is meant, by layer, then by module, then by step.
+    """Every call that is meant: modules in the order in which a recorded program ran them, else by layer and name.
+
+    The steps of a module stand together.
 
     Args:
         options: what the flags say.
@@ -53,7 +56,7 @@ class _Planner:
         if given.tokenizer is not None:
             self._check_ids([call for call, _ in served], given)
         unused = tuple(self.file.info(name) for name in self._unused(found.calls, projections, given))
-        return tuple(sorted((self._plan(*one, unused, given) for one in served), key=_place))
+        return _in_order([self._plan(*one, unused, given) for one in served])
 
     def _plan(
         self, call: CallNames, layers: Projections | None, unused: tuple[TensorInfo, ...], given: GivenTokens
@@ -101,16 +104,19 @@ class _Planner:
     def _of_layer(
         self, calls: list[CallNames], found: FoundCalls, projections: Sequence[Projections]
     ) -> list[CallNames]:
-        """The module's calls that ``--layer`` means; a call without a number takes the layer's weights."""
+        """The calls that ``--layer`` means, of every module with its number, as in an encoder and a decoder.
+
+        A call without a number takes the layer's weights, where it is clear which call is meant.
+        """
         layer = self.options.layer
         if layer is None:
             return calls
         matches = [call for call in calls if call.layer == layer]
         if not matches and any(layers.layer == layer for layers in projections):
             matches = [replace(call, layer=layer) for call in calls if call.layer is None]
-        if len({without_step(call.prefix).lower() for call in matches}) > 1:
-            hint = "choose one with --prefix"
-            raise in_file(self.file.path, f"--layer {layer} is {_prefixes(matches)}", "expected one call", hint)
+            if len({without_step(call.prefix).lower() for call in matches}) > 1:
+                hint = "choose one with --prefix"
+                raise in_file(self.file.path, f"--layer {layer} is {_prefixes(matches)}", "expected one call", hint)
         if not matches:
             self._refuse_incomplete([one for one in found.incomplete if one.layer == layer])
             raise in_file(self.file.path, f"no call in --layer {layer}", f"expected one of {_layers(calls)}")
@@ -209,6 +215,19 @@ class _Planner:
             if near or call.is_projected:
                 used.update(call.names, *(() if self.weights else (layers.names for layers in near)))
         return [name for name in self.file.names if name not in used]
+
+
+def _in_order(plans: Sequence[CallPlan]) -> tuple[CallPlan, ...]:
+    """Modules by the first of their calls where the file numbers every call, as an encoder is before its decoder."""
+    numbers = [call_number(plan.metadata) for plan in plans]
+    first: dict[str, int] = {}
+    for plan, number in zip(plans, numbers, strict=True):
+        module = without_step(plan.prefix)
+        first[module] = min(first.get(module, LAST_CALL), LAST_CALL if number is None else number)
+    are_numbered = None not in numbers
+    return tuple(
+        sorted(plans, key=lambda plan: (first[without_step(plan.prefix)] if are_numbered else 0, _place(plan)))
+    )
 
 
 def _place(plan: CallPlan) -> tuple[int, str, int, str]:

@@ -23,7 +23,8 @@ class CallSource:
     """The attention calls of an open file.
 
     Attributes:
-        plans: one for each call, by layer, then module, then step; each is read by its own ``load()``.
+        plans: one for each call, modules as a recorded program ran them, else by layer and name, then by step; each is
+            read by its own ``load()``.
     """
 
     plans: tuple[CallPlan, ...]

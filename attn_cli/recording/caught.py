@@ -14,7 +14,7 @@ from attn_cli.attention.types import AttentionInputs, CallIndex, Rules, dtype_na
 from attn_cli.inputs.tokenizer import Tokenizer
 from attn_cli.recording.groups import shared_heads
 from attn_cli.recording.libraries.base import PassedOver
-from attn_cli.recording.masks import small_mask
+from attn_cli.recording.masks.small import small_mask
 from attn_cli.recording.options import RecordOptions
 from attn_cli.recording.types import CallSite, CaughtCall, RawCall
 
@@ -72,9 +72,9 @@ def make_caught(
 
 
 def _detached(raw: RawCall) -> RawCall:
-    """The same without the program's graph; the tensors keep their memory."""
+    """The same without the program's graph; the tensors keep their memory, but for those that are seen negated."""
     given = {field.name: getattr(raw, field.name) for field in fields(RawCall)}
-    tensors: dict[str, Any] = {name: x.detach() for name, x in given.items() if isinstance(x, Tensor)}
+    tensors: dict[str, Any] = {name: x.detach().resolve_neg() for name, x in given.items() if isinstance(x, Tensor)}
     return replace(raw, **tensors)
 
 

@@ -6,6 +6,7 @@ leaves in a folder what it writes and, in the end, what it has to say of it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ INJECTED = Path(__file__).with_name("injected")
 JOB = "ATTN_RECORD_JOB"
 PYTHONPATH = "PYTHONPATH"
 OWN_PYTHONPATH = "ATTN_RECORD_PYTHONPATH"
+ROOM = 2**16  # bytes of what is told, taken at the start
+MOST, LONGEST = 20, 200  # reasons or modules, and characters of each, where there is more to tell than room
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,44 @@ class Told:
     is_final: bool = False
 
     def write(self, path: Path) -> None:
-        """Replace what was told before, whole or not at all.
+        """Write over what was told before, in as much room: what was told once can be told anew on a full disk.
 
         Raises:
             OSError: where the disk refuses.
         """
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(asdict(self)), encoding="ascii")
-        os.replace(new, path)
+        with path.open("r+b" if path.exists() else "xb", buffering=0) as file:
+            written = file.write(self._as_bytes().ljust(ROOM))
+            if written != ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _as_bytes(self) -> bytes:
+        """JSON of at most ``ROOM`` bytes."""
+        text = _json(self)
+        return text if len(text) <= ROOM else _json(self._in_short())
+
+    def _in_short(self) -> Told:
+        return replace(
+            self,
+            passed_over=tuple((why[:LONGEST], number) for why, number in self.passed_over[:MOST]),
+            fault=None if self.fault is None else self.fault[:LONGEST],
+            modules=tuple(module[:LONGEST] for module in self.modules[:MOST]),
+        )
 
     @classmethod
     def read(cls, path: Path) -> Told | None:
-        """What was told, or None where nobody has listened."""
+        """What was told, None where nobody has listened; nothing in particular where it was not told to its end."""
         if not path.exists():
             return None
-        values = json.loads(path.read_text(encoding="ascii"))
+        try:
+            values = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        except ValueError:
+            return cls()
         passed_over = tuple((reason, count) for reason, count in values.pop("passed_over", ()))
         return cls(passed_over=passed_over, modules=tuple(values.pop("modules", ())), **values)
+
+
+def _json(told: Told) -> bytes:
+    return json.dumps(asdict(told), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def environment_for(job: RecordJob, environment: Mapping[str, str]) -> dict[str, str]:

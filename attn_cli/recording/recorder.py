@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,27 +14,66 @@ from torch import Tensor
 
 from attn_cli.attention.ambient import plainly
 from attn_cli.recording.caught import make_caught
+from attn_cli.recording.faults import reason, told
 from attn_cli.recording.libraries.base import Args, Kwargs, PassedOver, Point
 from attn_cli.recording.libraries.packed_queries import unpacked
 from attn_cli.recording.options import RecordOptions
-from attn_cli.recording.places import Place, Places
-from attn_cli.recording.real_runs import inside, is_a_run, process, tensors_of, unseen, why_unreadable
+from attn_cli.recording.places.place import Place, Places
+from attn_cli.recording.swapping.real_runs import inside, is_a_run, tensors_of, unseen, untraced, why_unreadable
 from attn_cli.recording.token_ids import TokenIds
-from attn_cli.recording.types import CallSite, CaughtCall, Heard, RawCall, Sink
+from attn_cli.recording.types import CaughtCall, Heard, RawCall, Sink
 
 MOST_NOTED = 20
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A call that has been made: what a point was given, and what it returned."""
+
+    point: Point
+    args: Args
+    kwargs: Kwargs
+    result: Any
+    tensors: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, point: Point, args: Args, kwargs: Kwargs, result: Any) -> _Made:
+        tensors = (*tensors_of((*args, *kwargs.values())), *tensors_of((result,)))
+        return cls(point, args, kwargs, result, tensors)
+
+    def raw(self, place: Place) -> RawCall:
+        """The call as the library understands it.
+
+        Raises:
+            PassedOver: where it cannot be recorded.
+        """
+        why = why_unreadable(tensor for tensor in self.tensors if not self.point.understands(tensor))
+        if why is not None:
+            raise PassedOver(why)
+        try:
+            raw = self.point.translate(self.args, self.kwargs, self.result)
+        except Exception:
+            if any(0 in tensor.shape for tensor in self.tensors if not tensor.is_nested):
+                raise PassedOver("empty tensors") from None
+            raise
+        return unpacked(raw, place.site.caller, place.module)
+
+
 class Recorder:
-    """Hears what a program's threads call, one after the other. Nothing that goes wrong in it reaches the program."""
+    """Hears what a program's threads call. Nothing that goes wrong in it reaches the program.
+
+    A call that cannot be recorded, for whatever reason, is passed over; only what goes wrong in the sink ends the
+    recording.
+    """
 
     def __init__(self, options: RecordOptions, sink: Sink) -> None:
         self._options = options
         self._sink = sink
         self._places = Places()
         self._token_ids = TokenIds()
-        self._lock = threading.Lock()
-        self._process = process()
+        self._lock = threading.Lock()  # of the counts; the sink is never asked with it
+        self._ids_lock = threading.Lock()
+        self._process = os.getpid()
         self._calls = 0
         self._kept = 0
         self._is_full = False
@@ -45,10 +84,9 @@ class Recorder:
 
     @property
     def heard(self) -> Heard:
-        """What was heard so far."""
-        with self._lock:
-            passed_over = tuple(self._passed_over.most_common())
-            return Heard(self._calls, self._kept, self._is_full, passed_over, self._fault, self._compiled)
+        """What was heard so far. No lock is taken: a signal's handler may ask at any time."""
+        kept, passed_over = self._kept, Counter(dict(self._passed_over))
+        return Heard(self._calls, kept, self._is_full, tuple(passed_over.most_common()), self._fault, self._compiled)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -58,7 +96,7 @@ class Recorder:
     @property
     def is_listening(self) -> bool:
         """False once the recording has failed, and in a forked child."""
-        return self._fault is None and process() == self._process
+        return self._fault is None and os.getpid() == self._process
 
     def note_compile(self) -> None:
         """The program has used ``torch.compile``."""
@@ -66,44 +104,49 @@ class Recorder:
 
     def end(self, fault: Exception) -> None:
         """Record no more, for something went wrong in the recording itself; the first fault is told."""
-        self._fault = self._fault or _told(fault)
+        self._fault = self._fault or told(fault)
 
     def hears(self, point: Point, args: Args, kwargs: Kwargs) -> bool:
-        """Whether a call is to be heard itself, rather than one that it makes."""
-        return bool(self._without_fault(lambda: point.hears(args, kwargs)))
+        """Whether a call is to be heard itself, rather than one that it makes; translating it tells what is wrong."""
+        try:
+            with inside(), unseen():
+                return point.hears(args, kwargs)
+        except Exception:
+            return True
 
     def hear(self, point: Point, args: Args, kwargs: Kwargs, result: Any) -> None:
         """Take note of a call that has been made, from the thread that made it."""
-        if self.is_listening:
-            self._without_fault(lambda: self._hear(point, args, kwargs, result))
-
-    def _without_fault(self, do: Callable[[], Any]) -> Any:
+        if not self.is_listening:
+            return
         try:
-            with inside(), unseen():
-                return do()
+            with untraced(), inside(), unseen():
+                self._hear(_Made.of(point, args, kwargs, result))
         except Exception as fault:
-            self.end(fault)
-            return None
+            self._pass_over(reason(fault))
 
-    def _hear(self, point: Point, args: Args, kwargs: Kwargs, result: Any) -> None:
-        tensors = (*tensors_of((*args, *kwargs.values())), *tensors_of((result,)))
-        if not is_a_run(tensors, result):
+    def _hear(self, made: _Made) -> None:
+        if not is_a_run(made.tensors, made.result):
             return
-        with self._lock:
-            number, is_over = self._calls, self._is_full
-            self._calls += 1
+        number = self._counted()
         stop = self._options.call_stop
-        if is_over or (stop is not None and number >= stop):
+        if self._is_full or (stop is not None and number >= stop):
             return
-        place = self._places.place_of_call(point.function, point.below)
+        place = self._places.place_of_call(made.point.function, made.point.below)
         self._note_module(place.site.module)
-        is_early = number < self._options.first_call
-        if not self._is_wanted(place.site.module) or (is_early and place.given is None):
+        if not self._is_wanted(place.site.module):
             return
-        try:
-            self._catch(point, args, kwargs, result, tensors, place, number, is_early)
-        except PassedOver as reason:
-            self._pass_over(str(reason), is_early)
+        with plainly({tensor.device.type for tensor in made.tensors}):
+            if number >= self._options.first_call:
+                self._keep(self._caught(made, place, number))
+            elif place.given is not None:
+                with contextlib.suppress(Exception):  # nobody asked for this call
+                    self._ids_of_keys(made.raw(place), place)
+
+    def _counted(self) -> int:
+        """The number of a call."""
+        with self._lock:
+            self._calls += 1
+            return self._calls - 1
 
     def _note_module(self, module: str) -> None:
         if len(self._modules) < MOST_NOTED:
@@ -112,55 +155,33 @@ class Recorder:
     def _is_wanted(self, module: str) -> bool:
         return not self._options.layers or any(fnmatchcase(module, layer) for layer in self._options.layers)
 
-    def _catch(
-        self,
-        point: Point,
-        args: Args,
-        kwargs: Kwargs,
-        result: Any,
-        tensors: tuple[Tensor, ...],
-        place: Place,
-        number: int,
-        is_early: bool,
-    ) -> None:
-        """Keep a call; one that is too early is only followed, for the token ids of those to come."""
-        reason = why_unreadable(tensor for tensor in tensors if not point.understands(tensor))
-        if reason is not None:
-            raise PassedOver(reason)
-        with plainly({tensor.device.type for tensor in tensors}):
-            raw = unpacked(point.translate(args, kwargs, result), place.site.caller, place.module)
-            with self._lock:
-                ids = self._ids_of_keys(raw, place)
-            if not is_early:
-                self._keep(make_caught(raw, number, _inside(place.site, raw), self._options, ids))
+    def _caught(self, made: _Made, place: Place, number: int) -> CaughtCall:
+        raw = made.raw(place)
+        return make_caught(raw, number, place.site, self._options, self._ids_of_keys(raw, place))
 
     def _ids_of_keys(self, raw: RawCall, place: Place) -> Tensor | None:
+        """The token ids of a call's keys; asked for also where a call is too early, for the sake of those to come."""
         given = place.given
         if given is None:
             return None
         path, num_queries = place.site.module, raw.q.shape[2]
-        return self._token_ids.of_keys(given.module, given.args, given.kwargs, path, raw.k, num_queries)
+        with self._ids_lock:
+            return self._token_ids.of_keys(given.module, given.args, given.kwargs, path, raw.k, num_queries)
 
     def _keep(self, call: CaughtCall) -> None:
+        if self._is_full:
+            return
+        try:
+            is_taken = self._sink.take(call)
+        except PassedOver:
+            raise
+        except Exception as fault:
+            self.end(fault)
+            return
         with self._lock:
-            if self._is_full:
-                return
-            self._is_full = not self._sink.take(call)
-            self._kept += not self._is_full
+            self._is_full |= not is_taken
+            self._kept += is_taken
 
-    def _pass_over(self, reason: str, is_early: bool) -> None:
-        if not is_early:
-            with self._lock:
-                self._passed_over[reason] += 1
-
-
-def _inside(site: CallSite, raw: RawCall) -> CallSite:
-    return replace(site, module=f"{site.module}.{raw.below}") if raw.below else site
-
-
-def _told(fault: Exception) -> str:
-    """The fault in one line, with the place where it arose; without the frames, which hold the program's tensors."""
-    frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
-    code = frames[-1].f_code if frames else None
-    where = f" (in {code.co_name} of {code.co_filename.rpartition('/')[2]})" if code else ""
-    return f"{type(fault).__name__}: {' '.join(str(fault).split())}{where}"
+    def _pass_over(self, why: str) -> None:
+        with self._lock:
+            self._passed_over[why] += 1

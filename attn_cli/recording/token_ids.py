@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attn_cli.recording.mask_cells import bits
+from attn_cli.recording.masks.cells import bits
 
 NAME = "input_ids"
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
@@ -93,7 +93,7 @@ class TokenIds:
         Ask for every call, also those that are not to be kept: a step can only be told from the one before.
 
         Args:
-            module: the outermost one.
+            module: the one around the call that was given token ids, the innermost where there are several.
             args: what it was called with by place.
             kwargs: and by name.
             path: of the module inside it that computes attention.

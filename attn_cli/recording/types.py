@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from torch import Tensor
 
 from attn_cli.attention.types import AttentionInputs
+from attn_cli.recording.masks.forms import Form
 
 Align = Literal["top-left", "bottom-right"]
 
@@ -22,6 +23,7 @@ class RawCall:
         v: ``(B, Hkv, Sk, Dv)``.
         mask: bool (True = may attend) or float (added to the logits), 2 to 4 axes that broadcast from the right to
             ``(B, Hq, Sq, Sk)``, or None.
+        form: what hides keys in the place of a mask, found where the library has functions and no tensor for it.
         bias: float, likewise, where there is one beside a mask.
         valid_lens: ``(B,)`` or ``(B, Sq)`` int64, keys counted from the first, or None.
         causal: how causal order is aligned, or None where there is none.
@@ -33,13 +35,13 @@ class RawCall:
         output: ``(B, Hq, Sq, Dv)``, what the function gave, or None where it does not give the heads' output or dropped
             weights.
         weights: ``(B, Hq, Sq, Sk)``, likewise.
-        below: where the attention is inside the module that was running, e.g. ``"self_attn"``; mostly empty.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
     mask: Tensor | None = None
+    form: Form = field(default_factory=Form)
     bias: Tensor | None = None
     valid_lens: Tensor | None = None
     causal: Align | None = None
@@ -50,7 +52,6 @@ class RawCall:
     dropout: float = 0.0
     output: Tensor | None = None
     weights: Tensor | None = None
-    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class CallSite:
 
     Attributes:
         module: path of the innermost ``nn.Module`` that was running, within the outermost, such as
-            ``"encoder.layer.3.attention"``; outside of modules ``"train_31"``, file and line.
+            ``"encoder.layer.3.attention"``; outside of modules ``"train_31"``, file and line. Its
+            first part is never ``"steps"``, with which a capture's names of later steps begin.
         root: class of the outermost module, or empty.
         step: how many calls came before from the same place.
         function: the function that was caught, e.g. ``"scaled_dot_product_attention"``.
@@ -99,10 +101,13 @@ class CaughtCall:
 
 
 class Sink(Protocol):
-    """Takes calls, one after the other, while the program runs."""
+    """Takes calls while the program runs, in the threads that made them, perhaps several at once."""
 
     def take(self, call: CaughtCall) -> bool:
-        """Keep a call; False where there is no room for it, and none for those that follow."""
+        """Keep a call; False where there is no room for it, and none for those that follow.
+
+        It may raise PassedOver, as a point does; whatever else it raises ends the recording.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,9 @@ from attn_cli.inspection.stream.plan import is_small
 from attn_cli.inspection.stream.threads import one_thread_each
 from attn_cli.inspection.types import Finding, Inspection, Verification
 from attn_cli.inspection.verification import verification_finding, verify
-from attn_cli.recording.real_runs import unseen
+from attn_cli.recording.faults import reason
+from attn_cli.recording.libraries.base import PassedOver
+from attn_cli.recording.swapping.real_runs import unseen
 from attn_cli.recording.types import CallSite, CaughtCall
 
 CELLS = 16
@@ -99,6 +102,30 @@ class WatchedCall:
     def findings(self) -> tuple[Finding, ...]:
         """What its user should know, that of the verification last."""
         return self.inspection.findings
+
+
+class Watcher:
+    """A sink that inspects every call at once, and drops it; see :class:`Sink`. Several threads may use it together.
+
+    Args:
+        write: takes what was found of a call.
+    """
+
+    def __init__(self, write: Callable[[WatchedCall], None]) -> None:
+        self._write = write
+
+    def take(self, call: CaughtCall) -> bool:
+        """Inspect a call, and have written what was found; there is room for any number of them.
+
+        Raises:
+            PassedOver: where it cannot be inspected, for want of memory or whatever else.
+        """
+        try:
+            watched = watch(call)
+        except Exception as fault:
+            raise PassedOver(reason(fault, "inspected")) from None
+        self._write(watched)
+        return True
 
 
 def watch(call: CaughtCall) -> WatchedCall:

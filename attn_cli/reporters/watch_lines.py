@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from attn_cli.inputs.names import layer_of, with_step
 from attn_cli.inspection.types import Pictures, Verification
-from attn_cli.recording.types import CaughtCall
-from attn_cli.recording.watching import WatchedCall, watch
+from attn_cli.recording.watching import WatchedCall
 from attn_cli.reporters.call_data import finding_entry
 from attn_cli.reporters.inspection_data import head_entries, verification_entry
 from attn_cli.reporters.json_report import VERSION, cleaned
@@ -20,10 +20,10 @@ DECIMALS = 5  # of a picture's weights: finer than its colours
 
 
 class WatchLines:
-    """A sink that inspects every call at once and writes what it found as one line; see :class:`Sink`.
+    """Writes what was found of each call as one line.
 
     Every line is handed to the system whole, so that a program that is killed leaves whole lines, and at most the last
-    one cut short. A call is dropped once its line is written.
+    one cut short. Lines of several threads follow each other.
 
     Args:
         path: where to; what was there is replaced. It is opened for each line: a program may close all files that it
@@ -35,20 +35,20 @@ class WatchLines:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
+        self._lock = threading.Lock()
         with open(path, "wb"):
             pass
 
-    def take(self, call: CaughtCall) -> bool:
-        """Inspect the call and write its line; there is room for any number of calls.
+    def write(self, call: WatchedCall) -> None:
+        """Append the line of a call.
 
         Raises:
             OSError: where the disk refuses.
         """
-        rest = memoryview(watch_line(watch(call)).encode("ascii"))
-        with open(self._path, "ab", buffering=0) as file:
+        rest = memoryview(watch_line(call).encode("ascii"))
+        with self._lock, open(self._path, "ab", buffering=0) as file:
             while rest:
                 rest = rest[file.write(rest) or 0 :]
-        return True
 
 
 def watch_line(call: WatchedCall) -> str:

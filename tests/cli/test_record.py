@@ -361,6 +361,29 @@ def test_stats_keeps_lines_and_no_tensors(place):
     assert place.left == []
 
 
+def test_stats_go_on_where_one_call_cannot_be_inspected(place):
+    place.write(
+        "p.py",
+        ATTENDS
+        + """
+from attn_cli.recording import watching
+really = watching.inspect
+def refuse(*_):
+    watching.inspect = really
+    raise torch.OutOfMemoryError("tried to allocate 7 GiB")
+attend(0)
+watching.inspect = refuse
+attend(1)
+attend(2)
+""",
+    )
+    done = place.record("--stats", "--quiet", "-o", "out.jsonl", "p.py")
+    assert done.returncode == 0
+    (said_once,) = said(done)
+    assert said_once.startswith("attn: warning: 1 call passed over: could not be inspected: OutOfMemoryError in refuse")
+    assert [json.loads(line)["number"] for line in (place.folder / "out.jsonl").read_text().splitlines()] == [0, 2]
+
+
 def test_stats_of_a_program_that_is_killed_and_nothing_but_that_said(place):
     place.write("model.py", MODEL + "import os, sys\nsys.stdout.flush()\nos.kill(os.getpid(), 9)")
     done = place.record("--stats", "--quiet", "-o", "x.jsonl", "model.py")
@@ -403,3 +426,11 @@ def test_attn_itself_never_imports_torch(place):
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.stderr.endswith("0 []")
+
+
+@pytest.mark.parametrize(("ending", "is_told"), [("", False), ("import os\nos._exit(0)", True)])
+def test_a_program_whose_end_was_not_seen_is_said_to_have_gone_well_no_further(place, ending, is_told):
+    place.write("p.py", ATTENDS + "attend(0)\n" + ending)
+    done = place.record("--quiet", "-o", "out.safetensors", "p.py")
+    assert (done.returncode, place.calls()) == (0, 1)
+    assert any("did not see the program's end" in line for line in said(done)) == is_told

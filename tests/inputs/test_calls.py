@@ -55,10 +55,10 @@ def test_a_prefix_is_not_matched_in_the_middle_of_a_component(tmp_path):
     assert plans_of(path, prefix="layers.1") == [("layers.1", 1)]
 
 
-def test_a_layer_that_is_several_calls_or_none_is_refused_with_a_list(tmp_path):
+def test_a_layer_that_is_several_calls_is_all_of_them_and_one_that_is_none_is_refused_with_a_list(tmp_path):
     tensors = heads(prefix="enc.3.") | heads(prefix="dec.3.") | heads(prefix="dec.5.")
     path = write(tmp_path / "x.safetensors", tensors)
-    assert "x.safetensors: --layer 3 is dec.3, enc.3; expected one call" in refusal(path, layer=3)
+    assert plans_of(path, layer=3) == [("dec.3", 3), ("enc.3", 3)]
     assert "no call in --layer 4; expected one of the layers 3, 5" in refusal(path, layer=4)
     assert "nothing under --prefix mid; expected one of dec.3, dec.5, enc.3" in refusal(path, prefix="mid")
 

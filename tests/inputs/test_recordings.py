@@ -57,12 +57,30 @@ def test_a_module_that_was_called_less_often_has_none_of_the_later_steps(tmp_pat
     assert read(path, steps=(1,)) == [(3, with_step(MODULE, 1))]
 
 
-def test_a_layer_of_two_modules_names_each_once(tmp_path):
+def numbered(module, number, step=0):
+    return call(module, step, {"call": json.dumps(SITE | {"number": number, "step": step, "module": module})})
+
+
+def test_modules_come_in_the_order_in_which_the_program_ran_them(tmp_path):
+    order = ["enc.0.attn", "enc.1.attn", "dec.0.self", "dec.0.cross", "dec.1.self", "dec.1.cross"]
+    calls = [numbered(module, number) for number, module in enumerate(order)]
+    later = [numbered(module, 6 + number, step=1) for number, module in enumerate(order[2:])]
+    path = capture(tmp_path / "c.safetensors", *later, *calls[::-1])
+    steps = {module: 1 if module.startswith("enc") else 2 for module in order}
+    expected = [with_step(module, step) for module in order for step in range(steps[module])]
+    assert [prefix for _, prefix in read(path)] == expected
+    unknown = capture(tmp_path / "u.safetensors", *later, *calls[:0:-1], call(order[0], metadata={"call": "{}"}))
+    assert [prefix for _, prefix in read(unknown)][:2] == ["dec.0.cross", "steps.1.dec.0.cross"]
+
+
+def test_a_layer_of_two_modules_is_both_and_explain_asks_for_one(tmp_path, capsys):
     path = generation(tmp_path / "c.safetensors", modules=("dec.3.self_attn", "dec.3.cross_attn"))
-    message = refusal(path, layer=3)
-    assert "--layer 3 is dec.3.cross_attn, dec.3.self_attn; expected one call" in message.replace(
-        "dec.3.self_attn, dec.3.cross_attn", "dec.3.cross_attn, dec.3.self_attn"
-    )
+    assert len(read(path, layer=3)) == 12
+    assert main(["run", path, "--layer", "3"]) == 0
+    assert "dec.3.cross_attn" in capsys.readouterr().out
+    assert main(["explain", path, "--layer", "3", "--head", "0", "--query", "0"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "found 12 attention calls; expected --prefix, one of dec.3.cross_attn, dec.3.self_attn" in said
     assert len(read(path, layer=3, prefix="dec.3.cross_attn")) == 6
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from attn_cli.recording.options import RecordOptions
-from attn_cli.recording.patching import listening
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.patching import listening
 
 
 class Kept(list):

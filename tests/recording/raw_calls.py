@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from attn_cli.attention import textbook
 from attn_cli.attention.types import AttentionInputs, CallIndex, Rules
-from attn_cli.recording.masks import small_mask
+from attn_cli.recording.masks.small import small_mask
 from attn_cli.recording.types import CallSite, RawCall
 
 SITE = CallSite("layers.0", "Model", 0, "scaled_dot_product_attention", "program.py:3 in main")

@@ -28,7 +28,8 @@ def test_copies_go_back_to_the_heads_they_were_made_of(kv_heads, groups, dtype):
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=12))
 def test_repeating_what_is_left_gives_all_of_it_again(numbers):
-    k = torch.tensor(numbers, dtype=torch.float32)[None, :, None, None].expand(2, -1, 3, 4).contiguous()
+    k = torch.tensor(numbers, dtype=torch.float32)[None, :, None, None] + torch.arange(4)
+    k = k.expand(2, -1, 3, -1).contiguous()
     small, _ = shared_heads(k, k)
     assert torch.equal(share_key_value_heads(small, len(numbers)), k)
     fewest = next(n for n in range(1, len(numbers) + 1) if _repeats(numbers, n))
@@ -65,3 +66,17 @@ def test_heads_that_were_never_contiguous():
     k = share_key_value_heads(drawn(2), 4).transpose(1, 2).contiguous().transpose(1, 2)
     small, _ = shared_heads(k, k)
     assert torch.equal(small, drawn(2))
+
+
+@pytest.mark.parametrize("number", [0.0, 1.5, torch.nan])
+def test_heads_that_hold_one_number_are_no_copies(number):
+    x = torch.full((2, 4, 7, 5), number)
+    assert [one.shape[1] for one in shared_heads(x, x)] == [4, 4]
+    k = drawn(1).expand(-1, 4, -1, -1)
+    assert [one.shape[1] for one in shared_heads(k, x)] == [1, 1]
+    assert [one.shape[1] for one in shared_heads(x, k)] == [1, 1]
+
+
+def test_a_single_head_is_left_as_it_is():
+    k, v = shared_heads(torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4))
+    assert (k.shape[1], v.shape[1]) == (1, 1)

@@ -1,16 +1,25 @@
 """A dense mask and the small form that is to say exactly the same."""
 
+import ctypes
 import gc
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attn_cli.attention.masks import MaskRule, aligned_places
-from attn_cli.recording import mask_cells, masks
-from attn_cli.recording.masks import small_mask
+from attn_cli.recording.masks import cells as mask_cells
+from attn_cli.recording.masks import remembered
+from attn_cli.recording.masks.small import forget, small_mask
+from attn_cli.recording.options import RecordOptions
+from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.patching import listening
+from tests.recording.kept import Kept
 from tests.recording.raw_calls import cells, raw_call, sdpa_output, textbook_output
 
 FLOAT_MIN = torch.finfo(torch.float32).min
@@ -132,7 +141,7 @@ def test_the_mask_and_the_rules_beside_it_both_hide(drawn, other, is_causal):
 )
 def test_forms_have_their_usual_names(mask, said):
     small = small_mask(raw_call(mask))
-    names = ("valid_lens", "keep", "causal", "align", "window", "bias", "value")
+    names = ("valid_lens", "keep", "causal", "align", "window", "bias")
     plain = {"causal": False, "align": "bottom-right", **said}
     for name in names:
         found, expected = getattr(small, name), plain.get(name)
@@ -211,31 +220,106 @@ def test_blocks_of_a_mask_come_to_the_same_as_the_whole(monkeypatch, dtype):
     assert torch.equal(cells(small, raw), (LEFT_PADDED & CAUSAL).expand(2, 4, 6, 6))
 
 
+class Counting(TorchDispatchMode):
+    """Counts the operations that it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen += 1
+        return func(*args, **(kwargs or {}))
+
+
+def looked_at(mask):
+    """The small form, and how many operations it took to find."""
+    raw = raw_call(mask)
+    with Counting() as counting:
+        small = small_mask(raw)
+    return small, counting.seen
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
-def test_the_layers_of_a_model_share_one_look_at_the_mask(monkeypatch, dtype):
-    looks = []
+@pytest.mark.parametrize("is_inference", [False, True])
+def test_the_layers_of_a_model_share_one_look_at_the_mask(dtype, is_inference):
+    with torch.inference_mode(is_inference):
+        mask = CAUSAL.clone() if dtype == torch.bool else as_float(CAUSAL, -torch.inf)
+        forget()
+        first, whole = looked_at(mask)
+        for _ in range(3):
+            again, seen = looked_at(mask[None, None].expand(2, 4, -1, -1).detach())
+            assert (again.causal, first.causal) == (True, True)
+            assert seen < whole
+        mask[0, 3] = True if dtype == torch.bool else 0.0
+        assert not looked_at(mask)[0].causal
 
-    def counted(mask):
-        looks.append(1)
-        return mask_cells.survey(mask)
 
-    monkeypatch.setattr(masks, "survey", counted)
+def write_with_numpy(mask):
+    mask.numpy()[0, 3] = mask.numpy()[0, 0]
+
+
+def write_to_data(mask):
+    mask.data[0, 3] = mask.data[0, 0]
+
+
+def write_by_address(mask):
+    """As a kernel of the program's own does."""
+    size = mask.element_size()
+    ctypes.memmove(mask.data_ptr() + 3 * size, mask.data_ptr(), size)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+@pytest.mark.parametrize("write", [write_with_numpy, write_to_data, write_by_address])
+def test_a_mask_that_was_written_to_unseen_is_another_one(dtype, write):
     mask = CAUSAL.clone() if dtype == torch.bool else as_float(CAUSAL, -torch.inf)
-    for layer in range(3):
-        assert small_mask(raw_call(mask[None, None].detach(), seed=layer)).causal
-    assert len(looks) == 1
-    mask[0, 3] = True if dtype == torch.bool else 0.0
-    small = small_mask(raw_call(mask[None, None]))
+    assert small_mask(raw_call(mask)).causal
+    write(mask)
+    raw = raw_call(mask)
+    small = small_mask(raw)
     assert not small.causal
-    assert len(looks) == 2
+    assert torch.equal(cells(small, raw), (CAUSAL | ((QUERY == 0) & (KEY == 3))).expand(2, 4, 6, 6))
 
 
-def test_a_mask_that_nobody_counts_the_writes_to_is_looked_at_each_time():
-    with torch.inference_mode():
-        mask = CAUSAL.clone()
-        assert small_mask(raw_call(mask)).causal
-        mask[0, 3] = True
-        assert not small_mask(raw_call(mask)).causal
+def test_two_masks_that_take_turns_are_both_remembered():
+    one, other = CAUSAL.clone(), CAUSAL & (KEY > QUERY - 3)
+    whole = looked_at(one)[1], looked_at(other)[1]
+    for _ in range(2):
+        assert looked_at(one)[1] < whole[0]
+        small, seen = looked_at(other)
+        assert (small.window, seen < whole[1]) == ((2, -1), True)
+
+
+def test_a_zero_of_another_sign_is_another_mask():
+    bias = torch.randn(6, 6)
+    bias[0, 0] = 0.0
+    assert torch.equal(small_mask(raw_call(bias)).bias[0, 0], bias)
+    bias[0, 0] = -0.0
+    assert small_mask(raw_call(bias)).bias[0, 0, 0, 0].signbit()
+
+
+def test_masks_that_are_too_large_together_are_not_remembered(monkeypatch):
+    monkeypatch.setattr(remembered, "MOST_BYTES", 50)
+    one, other = CAUSAL.clone(), (QUERY // 2 == KEY // 2).clone()
+    whole = [looked_at(mask)[1] for mask in (one, other)]
+    assert looked_at(other)[1] < whole[1]
+    assert looked_at(one)[1] >= whole[0]
+    large = as_float(CAUSAL, -torch.inf)
+    assert looked_at(large)[1] == looked_at(large)[1]
+
+
+def tensors_alive():
+    gc.collect()
+    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+
+def test_nothing_is_remembered_once_a_recording_is_over():
+    x = torch.randn(1, 2, 6, 8)
+    forget()
+    before = tensors_alive()
+    with listening(Recorder(RecordOptions(), Kept(room=0))):
+        F.scaled_dot_product_attention(x, x, x, attn_mask=QUERY // 2 == KEY // 2)
+    assert tensors_alive() == before
 
 
 def test_what_is_remembered_keeps_no_mask_alive():
@@ -264,6 +348,21 @@ def test_a_constant_that_hides_all_keys_of_a_row_gives_what_pytorch_gives():
     raw = raw_call(as_float(LEFT_PADDED & CAUSAL, -1e6).double())
     torch.testing.assert_close(textbook_output(raw), sdpa_output(raw), rtol=1e-8, atol=1e-8)
     assert bool(((LEFT_PADDED & CAUSAL).sum(-1) == 0).any())
+
+
+@pytest.mark.parametrize("fault", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("role", ["q", "k"])
+@pytest.mark.parametrize("mask", [LEFT_PADDED & CAUSAL, CAUSAL[None, None], RIGHT_PADDED])
+def test_minus_infinity_hides_no_key_that_is_not_finite(fault, role, mask):
+    raw = raw_call(as_float(mask, -torch.inf).double())
+    broken = getattr(raw, role).clone()
+    broken[0, 1, 5, 3] = fault
+    raw = replace(raw, **{role: broken})
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = sdpa_output(raw)
+    sees = mask.any(-1)[..., None].expand_as(expected)  # what a row that sees nothing gives differs
+    torch.testing.assert_close(textbook_output(raw)[sees], expected[sees], equal_nan=True)
+    assert torch.equal(small_mask(raw).bias, raw.mask)
 
 
 def transformers_mask(make, implementation, padded_on):

@@ -12,8 +12,8 @@ from attn_cli.attention.textbook import attend
 from attn_cli.recording.libraries.flash_attention import SECOND
 from attn_cli.recording.libraries.xformers import MODULE as XFORMERS
 from attn_cli.recording.options import RecordOptions
-from attn_cli.recording.patching import listening
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.patching import listening
 from tests.recording import flash_fakes, xformers_fakes
 from tests.recording.libraries_fakes import drawn, installed
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attn_cli.recording.arrivals import wait_no_more, when_imported
 from attn_cli.recording.libraries import FILES
 from attn_cli.recording.options import RecordOptions
-from attn_cli.recording.patching import listening
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.arrivals import wait_no_more, when_imported
+from attn_cli.recording.swapping.patching import listening
 from tests.recording import borrower
 from tests.recording.kept import Kept, recorded
 
@@ -61,7 +61,7 @@ def test_a_library_that_cannot_be_listened_to_ends_the_recording_alone(monkeypat
     def broken(module):
         raise AttributeError(f"nothing in {module}")
 
-    monkeypatch.setattr("attn_cli.recording.patching.points_of", broken)
+    monkeypatch.setattr("attn_cli.recording.swapping.patching.points_of", broken)
     result, calls, heard = recorded(lambda: F.scaled_dot_product_attention(X, X, X))
     assert result.shape == X.shape
     assert not calls
@@ -161,7 +161,7 @@ def run_in_a_new_process(program):
 def test_waiting_needs_no_torch():
     assert run_in_a_new_process("""
         import sys
-        from attn_cli.recording.arrivals import when_imported
+        from attn_cli.recording.swapping.arrivals import when_imported
         from attn_cli.recording.libraries import FILES
         when_imported("torch", lambda: None)
         print("torch" in sys.modules, "numpy" in sys.modules)
@@ -171,12 +171,12 @@ def test_waiting_needs_no_torch():
 def test_a_recording_may_begin_when_torch_arrives():
     assert run_in_a_new_process("""
         import sys
-        from attn_cli.recording.arrivals import when_imported
+        from attn_cli.recording.swapping.arrivals import when_imported
 
         def begin():
             global recorder
             from attn_cli.recording.options import RecordOptions
-            from attn_cli.recording.patching import listen_for_good
+            from attn_cli.recording.swapping.patching import listen_for_good
             from attn_cli.recording.recorder import Recorder
             class Sink:
                 def take(self, call):

@@ -1,6 +1,9 @@
 """Where calls were made."""
 
 import gc
+import inspect
+import io
+import pdb
 import sys
 import textwrap
 import weakref
@@ -11,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from attn_cli.recording.places import Places
+from attn_cli.recording.places.place import Places
 from tests.recording import programs
 from tests.recording.kept import recorded
 
@@ -107,6 +110,19 @@ def test_a_path_is_never_taken_for_a_step():
 
     Outer()(X)
     assert leaf.seen[0].module == "Outer.steps.1"
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_a_class_is_never_taken_for_the_steps(is_hidden):
+    leaf = type("steps", (Attention,), {})(Places())
+    hidden = [leaf]
+
+    class Hiding(nn.Module):
+        def forward(self, x):
+            return hidden[0](x)
+
+    (Hiding() if is_hidden else leaf)(X)
+    assert leaf.seen[0].module == "model.steps"
 
 
 def test_a_module_in_a_plain_list_has_the_path_of_its_own_tree():
@@ -215,8 +231,8 @@ def test_a_recording_keeps_no_tensor_of_the_program_alive():
             return True
 
     from attn_cli.recording.options import RecordOptions
-    from attn_cli.recording.patching import listening
     from attn_cli.recording.recorder import Recorder
+    from attn_cli.recording.swapping.patching import listening
 
     recorder = Recorder(RecordOptions(), Sink())
     with listening(recorder):
@@ -244,6 +260,113 @@ def test_a_function_that_holds_its_locals_is_left_alone():
             return sorted(mine)
 
     assert Holding(Places())(X) == ["__class__", "self", "x"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="f_locals shows the variables themselves")
+@pytest.mark.parametrize("how", ["by a callee", "by inspect", "by the function itself"])
+def test_variables_that_somebody_holds_are_left_alone(how):
+    def theirs():
+        return sys._getframe(1).f_locals
+
+    class Held(Attention):
+        def forward(self, x):
+            y = x + 1
+            mine = theirs() if how == "by a callee" else inspect.currentframe().f_locals
+            super().forward(y)
+            return sorted(mine)
+
+    class HoldingOneself(Attention):
+        def forward(self, x):
+            y = x + 1
+            mine = sys._getframe().f_locals
+            mine["note"] = 3
+            super().forward(y)
+            return sorted(mine)
+
+    held = HoldingOneself(Places())(X) if how == "by the function itself" else Held(Places())(X)
+    assert set(held) >= {"self", "x", "y"}
+    assert ("note" in held) == (how == "by the function itself")
+
+
+@pytest.fixture
+def debugged():
+    """Runs a function under a debugger that is given these commands at its ``stop()``; gives what it wrote."""
+    before = sys.gettrace()
+
+    def run(function, *commands):
+        written = io.StringIO()
+        given = io.StringIO("".join(f"{command}\n" for command in commands))
+        debugger = pdb.Pdb(stdin=given, stdout=written, readrc=False, nosigint=True)
+        return function(debugger.set_trace), written.getvalue()
+
+    yield run
+    sys.settrace(before)
+
+
+class Stopping(nn.Module):
+    """Stops in its forward, before some attention of its own."""
+
+    def __init__(self, stop):
+        super().__init__()
+        self.stop = stop
+
+    def forward(self, x):
+        y = x * 2
+        self.stop()
+        z = F.scaled_dot_product_attention(y, y, y)
+        return y + z
+
+
+def test_a_program_under_a_debugger_is_left_alone(debugged):
+    """Attention is called at the prompt, and by the program, line by line."""
+    x = torch.randn(1, 1, 2, 4)
+    plain = Stopping(lambda: None)(x)
+    for commands in (["p F.scaled_dot_product_attention(x, x, x).shape", "p y.shape", "c"], ["next", "next", "c"]):
+        (result, calls, heard), written = debugged(
+            lambda stop: recorded(lambda stop=stop: Stopping(stop)(x)), *commands
+        )
+        assert torch.equal(result, plain)
+        assert len(calls) == heard.calls
+        assert calls[-1].site.module == "Stopping"
+        assert "Error" not in written
+    assert heard.fault is None
+
+
+def test_what_is_changed_in_a_debugger_stays_changed(debugged):
+    commands = ["!y = x * 3", "p F.scaled_dot_product_attention(x, x, x).shape", "c"]
+    x = torch.randn(1, 1, 2, 4)
+    (result, _, _), _ = debugged(lambda stop: recorded(lambda: Stopping(stop)(x)), *commands)
+    y = x * 3
+    assert torch.equal(result, y + F.scaled_dot_product_attention(y, y, y))
+
+
+@pytest.mark.parametrize("where", ["settrace", "setprofile"])
+def test_a_program_that_is_traced_keeps_its_variables(where):
+    """The tracer attends in the middle of the program, as one that is not written in Python may."""
+    places = Places()
+
+    class Tracer:
+        def __call__(self, frame, event, argument):
+            if frame.f_code is Attention.forward.__code__ and event == "call":
+                attend()
+            return self
+
+    def attend():
+        return Attention(places)(X + 1)
+
+    class Traced(Attention):
+        def forward(self, x):
+            y = x * 2
+            found = super().forward(y)
+            return y, found
+
+    before = getattr(sys, where.replace("set", "get"))()
+    try:
+        getattr(sys, where)(Tracer())
+        y, _ = Traced(places)(X)
+    finally:
+        getattr(sys, where)(before)
+    assert torch.equal(y, X * 2)
 
 
 def test_the_path_is_short_in_a_program_elsewhere(tmp_path, monkeypatch):

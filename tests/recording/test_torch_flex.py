@@ -11,6 +11,8 @@ from torch.nn.attention.flex_attention import BlockMask, and_masks, create_block
 from attn_cli.recording.libraries import flex_rules, small_axes
 from attn_cli.recording.libraries.base import PassedOver
 from attn_cli.recording.libraries.torch_flex import MODULE, NAME, POINTS, translate, translate_compiled
+from attn_cli.recording.masks import cells as mask_cells
+from attn_cli.recording.masks.small import small_mask
 from tests.recording.libraries_fakes import assert_reproduces, drawn, heard, recomputed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*without torch.compile", "ignore:return_lse is deprecated")
@@ -81,10 +83,18 @@ def call(*args, **options):
     return heard(POINTS, MODULE, NAME, *args, **options)[0]
 
 
+def said(raw):
+    """What the small form of a call's mask says, of tensors that are no lengths the shape."""
+    given = {name: value for name, value in vars(small_mask(raw)).items() if value is not None and value is not False}
+    for name in given.keys() & {"keep", "bias"}:
+        given[name] = tuple(given[name].shape)
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in given.items()}
+
+
 @pytest.fixture(params=[2**22, 96])
 def blocks_of(request, monkeypatch):
     """All rows at a time, and two where there are 48 cells in a row."""
-    monkeypatch.setattr(small_axes, "BLOCK_CELLS", request.param)
+    monkeypatch.setattr(mask_cells, "BLOCK", request.param)
 
 
 @pytest.mark.usefixtures("blocks_of")
@@ -138,30 +148,35 @@ class TestOutput:
 class TestForm:
     @pytest.fixture(autouse=True)
     def two_rows_at_a_time(self, monkeypatch):
-        monkeypatch.setattr(small_axes, "BLOCK_CELLS", 96)
+        monkeypatch.setattr(mask_cells, "BLOCK", 96)
 
     def test_causal_order_is_a_rule(self):
-        raw = call(*qkv(), None, block_mask(causal))
-        assert (raw.causal, raw.window, raw.mask, raw.valid_lens) == ("bottom-right", None, None, None)
-        raw = call(*qkv(4, 6), None, block_mask(shifted, queries=4))
-        assert (raw.causal, raw.mask) == ("bottom-right", None)
-        raw = call(*qkv(4, 6), None, block_mask(causal, queries=4))
-        assert (raw.causal, raw.mask) == ("top-left", None)
+        assert said(call(*qkv(), None, block_mask(causal))) == {"causal": True, "align": "bottom-right"}
+        assert said(call(*qkv(4, 6), None, block_mask(shifted, queries=4))) == {"causal": True, "align": "bottom-right"}
+        assert said(call(*qkv(4, 6), None, block_mask(causal, queries=4))) == {"causal": True, "align": "top-left"}
+        assert said(call(*qkv(3, 6), None, block_mask(shifted, queries=3))) == {"causal": True, "align": 2}
 
     def test_a_window_is_a_rule(self):
         raw = call(*qkv(), None, block_mask(window))
-        assert (raw.causal, raw.window, raw.mask) == ("bottom-right", (2, -1), None)
+        assert said(raw) == {"causal": True, "window": (2, -1), "align": "bottom-right"}
+        raw = call(*qkv(), None, block_mask(lambda b, h, i, j: (i - j).abs() <= 1))
+        assert said(raw) == {"window": (1, 1), "align": "bottom-right"}
 
     def test_padding_is_valid_lengths(self):
-        raw = call(*qkv(), None, block_mask(padding))
-        assert (raw.valid_lens.tolist(), raw.mask, raw.causal) == ([5, 2], None, None)
+        assert said(call(*qkv(), None, block_mask(padding))) == {"valid_lens": [5, 2], "align": "bottom-right"}
         raw = call(*qkv(), None, block_mask(and_masks(causal, padding)))
-        assert (raw.valid_lens.tolist(), raw.mask, raw.causal) == ([5, 2], None, "bottom-right")
+        assert said(raw) == {"valid_lens": [5, 2], "causal": True, "align": "bottom-right"}
+
+    def test_padding_on_the_left_is_a_key_mask(self):
+        raw = call(*qkv(), None, block_mask(and_masks(causal, lambda b, h, i, j: j >= 6 - LENS[b])))
+        assert said(raw) == {"keep": (2, 1, 1, 6), "causal": True, "align": "bottom-right"}
+        assert_reproduces(raw)
 
     def test_a_mask_is_held_once_for_what_agrees(self):
         assert call(*qkv(), None, block_mask(documents)).mask.shape == (2, 1, 6, 6)
         assert call(*qkv(), None, block_mask(per_head)).mask.shape == (1, 4, 6, 6)
-        assert call(*qkv(), None, block_mask(lambda b, h, i, j: j % 2 == 1)).mask.shape == (1, 1, 1, 6)
+        raw = call(*qkv(), None, block_mask(lambda b, h, i, j: j % 2 == 1))
+        assert said(raw) == {"keep": (1, 1, 1, 6), "align": "bottom-right"}
 
     def test_a_bias_is_held_once_for_what_agrees(self):
         raw = call(*qkv(), alibi)
@@ -177,11 +192,12 @@ class TestForm:
         raw = call(*qkv(), softcap)
         assert (raw.softcap, raw.bias, raw.mask) == (1.5, None, None)
         raw = call(*qkv(), capped_alibi)
-        assert (raw.softcap, raw.bias.shape, raw.mask, raw.causal) == (1.5, (1, 4, 6, 6), None, "bottom-right")
+        assert (raw.softcap, raw.bias.shape) == (1.5, (1, 4, 6, 6))
+        assert said(raw) == {"causal": True, "align": "bottom-right", "bias": (1, 4, 6, 6)}
 
     def test_a_score_mod_that_only_hides_leaves_no_bias(self):
         raw = call(*qkv(), lambda s, b, h, i, j: torch.where(i >= j, s, -float("inf")))
-        assert (raw.bias, raw.mask, raw.causal) == (None, None, "bottom-right")
+        assert said(raw) == {"causal": True, "align": "bottom-right"}
 
     def test_what_looks_like_a_softcap_and_is_none_is_a_bias(self):
         raw = call(*qkv(), lambda s, b, h, i, j: torch.clamp(s, -1.0, 1.0))
@@ -190,7 +206,7 @@ class TestForm:
 
     def test_nothing_is_recorded_for_what_does_nothing(self):
         raw = call(*qkv(), lambda s, b, h, i, j: s, block_mask(lambda b, h, i, j: j >= 0))
-        assert (raw.mask, raw.bias, raw.valid_lens, raw.causal, raw.softcap) == (None,) * 5
+        assert (said(raw), raw.softcap) == ({"align": "bottom-right"}, None)
 
 
 class TestKernel:
@@ -221,7 +237,7 @@ class TestKernel:
         q, k, v = qkv()
         k[0, 0, 5] = torch.nan
         raw = call(q, k, v, mod)
-        assert raw.causal == "bottom-right"
+        assert small_mask(raw).causal
         assert recomputed(raw)[0, 0, 5].isnan().all()
         assert recomputed(raw)[0, 0, :5].isfinite().all()
 

@@ -14,8 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attn_cli.attention.ambient import plainly
 from attn_cli.attention.selection import Selection, select
 from attn_cli.inspection.inspector import inspect
-from attn_cli.recording.real_runs import unseen
-from attn_cli.recording.watching import watch
+from attn_cli.recording import watching
+from attn_cli.recording.libraries.base import PassedOver
+from attn_cli.recording.swapping.real_runs import unseen
+from attn_cli.recording.watching import Watcher, watch
 from tests.attention.calls import make_call
 from tests.inspection.cases import cases, drawn
 from tests.inspection.strategies import broken_calls, calls
@@ -123,6 +125,36 @@ def test_a_nan_is_found_where_it_arose(role):
     first = watched.findings[0]
     assert (first.code, first.place.tensor, first.place.head) == ("ATTN001", role, 1)
     assert watched.inspection.labels[0][1] == "broken"
+
+
+class TestSink:
+    def test_a_call_is_inspected_at_once_and_written(self):
+        found = []
+        sink = Watcher(found.append)
+        for number in range(2):
+            assert sink.take(answered(make_call(seed=number), number=number)) is True
+            assert [one.number for one in found] == list(range(number + 1))
+        assert_same(found[1], watch(answered(make_call(seed=1))))
+
+    def test_a_call_that_cannot_be_inspected_is_passed_over_and_the_next_is_written(self, monkeypatch):
+        found = []
+
+        def refuse(*_):
+            raise torch.OutOfMemoryError("tried to allocate 7 GiB")
+
+        monkeypatch.setattr(watching, "inspect", refuse)
+        with pytest.raises(PassedOver, match="OutOfMemoryError in refuse"):
+            Watcher(found.append).take(caught(make_call()))
+        monkeypatch.undo()
+        assert Watcher(found.append).take(caught(make_call(), number=1))
+        assert [one.number for one in found] == [1]
+
+    def test_what_cannot_be_written_is_its_users_to_know(self):
+        def refuse(_):
+            raise OSError("no room")
+
+        with pytest.raises(OSError, match="no room"):
+            Watcher(refuse).take(caught(make_call()))
 
 
 class Counting(TorchDispatchMode):

@@ -20,12 +20,14 @@ from attn_cli.attention.masks import MaskRule, aligned_places
 from attn_cli.attention.types import AttentionInputs, CallIndex, Rules
 from attn_cli.errors import ResourceError
 from attn_cli.recording.types import CallSite, CaughtCall
-from attn_cli.reporters import capture_bytes, capture_finish, capture_journal
-from attn_cli.reporters.capture_finish import CaptureSummary, finish_capture
-from attn_cli.reporters.capture_folder import working_folder
-from attn_cli.reporters.capture_index import LARGEST_HEADER, ROOM, WrittenCall, rest_of
-from attn_cli.reporters.capture_journal import CaptureJournal
-from attn_cli.reporters.capture_names import own_names
+from attn_cli.reporters.captures import finish as finishing
+from attn_cli.reporters.captures import journal as journals
+from attn_cli.reporters.captures import tensor_bytes
+from attn_cli.reporters.captures.finish import CaptureSummary, finish_capture
+from attn_cli.reporters.captures.folder import working_folder
+from attn_cli.reporters.captures.index import LARGEST_HEADER, ROOM, WrittenCall, rest_of
+from attn_cli.reporters.captures.journal import CaptureJournal
+from attn_cli.reporters.captures.names import own_names
 from tests.cli.process import ROOT, environment
 
 
@@ -186,7 +188,7 @@ def test_tensors_of_odd_sizes_leave_no_gap_and_none_unaligned(tmp_path_factory, 
 )
 @pytest.mark.parametrize("piece", [1, 48, 2**24])
 def test_views_are_written_as_what_they_show(recording, monkeypatch, make, piece):
-    monkeypatch.setattr(capture_bytes, "PIECE", piece)
+    monkeypatch.setattr(tensor_bytes, "PIECE", piece)
     call = caught()
     output = make(torch.randn(2, 3, 9, 4))
     recording.journal.take(replace(call, output=output))
@@ -201,7 +203,7 @@ def test_a_large_view_is_not_copied_at_once(recording):
     with torch.profiler.profile(profile_memory=True) as profile:
         recording.journal.take(call)
     taken = [event.cpu_memory_usage for event in profile.events()]
-    assert max(taken) <= 2 * capture_bytes.PIECE
+    assert max(taken) <= 2 * tensor_bytes.PIECE
 
 
 def test_an_undecodable_name_is_written_out(recording):
@@ -253,7 +255,7 @@ def test_no_call_is_beyond_the_limit_and_none_comes_behind_it(recording, tmp_pat
 
 
 def test_names_are_never_more_than_a_reader_takes(recording, monkeypatch):
-    monkeypatch.setattr(capture_journal, "MOST_HEADER", 5000)
+    monkeypatch.setattr(journals, "MOST_HEADER", 5000)
     taken = [recording.journal.take(caught("a", step)) for step in range(10)]
     assert 0 < sum(taken) < 10
     assert taken == sorted(taken, reverse=True)
@@ -264,7 +266,7 @@ def test_names_are_never_more_than_a_reader_takes(recording, monkeypatch):
 
 def test_the_last_calls_give_way_where_the_header_is_too_large(recording, monkeypatch):
     assert all(recording.journal.take(caught("a", step)) for step in range(20))
-    monkeypatch.setattr(capture_finish, "LARGEST_HEADER", 9000)
+    monkeypatch.setattr(finishing, "LARGEST_HEADER", 9000)
     summary = recording.finish()
     assert summary.calls + summary.dropped == 20
     assert 0 < summary.calls < 20
@@ -272,7 +274,7 @@ def test_the_last_calls_give_way_where_the_header_is_too_large(recording, monkey
 
 
 def test_more_names_than_the_room_in_front(recording, monkeypatch):
-    monkeypatch.setattr(capture_finish, "PIECE", 1000)
+    monkeypatch.setattr(finishing, "PIECE", 1000)
     calls = [caught("a" * 400, step, shape=(1, 1, 1, 5)) for step in range(400)]
     assert all(recording.journal.take(call) for call in calls)
     recording.finish()
@@ -292,8 +294,8 @@ def test_a_small_capture_is_a_small_file_and_a_large_one_is_not_moved(recording,
     large = Recording(recording.target.parent / "large")
     call = caught()
     large.journal.take(call)
-    monkeypatch.setattr(capture_finish, "SMALL", 100)
-    monkeypatch.setattr(capture_finish, "_copy", None)
+    monkeypatch.setattr(finishing, "SMALL", 100)
+    monkeypatch.setattr(finishing, "_copy", None)
     assert large.finish().bytes == ROOM + 4 * 24 * 4
     assert same(large.read()[0]["layers.0.q"], call.inputs.q)
 
@@ -442,15 +444,6 @@ def test_names_are_different_and_none_is_behind_another(modules):
     assert "" not in names
 
 
-def test_a_module_whose_path_looks_like_a_step_is_told_apart(recording):
-    for module, step in (("steps.1.a", 0), ("a", 0), ("a", 1), ("steps", 0)):
-        recording.journal.take(caught(module, step))
-    summary = recording.finish()
-    assert summary.calls == 4
-    prefixes = {name.rpartition(".")[0] for name in recording.read()[0]}
-    assert prefixes == {"model.steps.1.a", "a", "steps.1.a", "model.steps.attention"}
-
-
 def test_the_file_has_the_permissions_of_any_new_file(recording):
     before = os.umask(0o027)
     try:
@@ -484,8 +477,8 @@ def test_finishing_needs_no_torch(recording):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from attn_cli.reporters.capture_finish import finish_capture\n"
-        "from attn_cli.reporters.capture_folder import working_folder\n"
+        "from attn_cli.reporters.captures.finish import finish_capture\n"
+        "from attn_cli.reporters.captures.folder import working_folder\n"
         "finish_capture(*map(Path, sys.argv[1:3]), *sys.argv[3:])\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     )
@@ -498,7 +491,7 @@ def test_a_killed_writer_leaves_whole_calls(tmp_path):
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from attn_cli.reporters.capture_journal import CaptureJournal\n"
+        "from attn_cli.reporters.captures.journal import CaptureJournal\n"
         "from tests.reporters.test_capture_journal import caught\n"
         "journal = CaptureJournal(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "for step in range(5):\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,27 @@ def test_colours_add_nothing_but_colours() -> None:
 
     coloured = plain(printed(render, 80, "truecolor"))
     assert [one.rstrip() for one in coloured.splitlines()] == printed(render, 80).splitlines()
+
+
+def test_many_modules_have_one_page_of_the_columns_that_matter() -> None:
+    added = totals(*(line(f"model.layers.{layer}.self_attn", step) for layer in range(32) for step in range(3)))
+    text = printed(lambda console: render_watch(added, console), 80)
+    rows = [one.split() for one in text.splitlines() if re.match(r"  \d+ ", one)]
+    assert [row[0] for row in rows] == [str(layer) for layer in range(32)]
+    header = next(one for one in text.splitlines() if one.lstrip().startswith("module"))
+    assert header.split()[0] == "module"
+    assert header.split()[-2:] == ["findings", "heads"]
+    assert "left out at this width, the file has them: step, time" in text
+    wide = printed(lambda console: render_watch(added, console), 200)
+    assert "time: of inspecting" in wide
+    assert "time: of inspecting" not in text
+    assert "left out" not in wide
+    assert "dist." in wide
+
+
+def test_what_the_columns_mean_is_said_under_the_last_table_alone() -> None:
+    assert "entropy: nats" in printed(lambda console: render_watch(BAD, console), 80)
+    assert "entropy: nats" not in printed(lambda console: render_watch(BAD, console, is_last=False), 80)
 
 
 def test_means_are_over_all_heads_of_all_calls_that_have_a_value() -> None:

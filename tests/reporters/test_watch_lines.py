@@ -1,7 +1,10 @@
 """The lines of ``attn record --stats``: strict JSON that validates, and the numbers of ``attn run``."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from attn_cli.attention.selection import Selection, select
 from attn_cli.inspection.metrics import METRICS
 from attn_cli.main import main
 from attn_cli.recording.types import CallSite
-from attn_cli.recording.watching import watch
+from attn_cli.recording.watching import Watcher, watch
 from attn_cli.reporters.schema import LINES, schema_for
 from attn_cli.reporters.watch_lines import WatchLines, watch_line
 from tests.attention.calls import make_call
@@ -37,6 +40,17 @@ def parsed(text):
     assert text.count("\n") == 1
     assert text.isascii()
     return json.loads(text, parse_constant=refuse)
+
+
+class Parts(FileIO):
+    """A file of which the system takes 100 bytes at once."""
+
+    def write(self, data):
+        return super().write(data[:100])
+
+
+def parts_of(really_open, path, mode="r", **options):
+    return Parts(path, "a") if mode == "ab" else really_open(path, mode, **options)
 
 
 def told(call):
@@ -166,20 +180,30 @@ def test_the_numbers_are_those_of_attn_run_on_the_same_call(name, tmp_path, caps
             assert ours[metric.name] == expected_number, metric.name
 
 
-class TestSink:
-    def test_a_line_is_there_as_soon_as_its_call_is_taken(self, tmp_path: Path):
+class TestFile:
+    def test_a_line_is_there_as_soon_as_it_is_written(self, tmp_path: Path):
         path = tmp_path / "stats.jsonl"
-        sink = WatchLines(path)
+        sink = Watcher(WatchLines(path).write)
         for number in range(3):
             assert sink.take(caught(make_call(seed=number), number=number)) is True
             lines = path.read_text().splitlines(keepends=True)
             assert [parsed(line)["number"] for line in lines] == list(range(number + 1))
 
+    def test_lines_of_several_threads_follow_each_other_where_the_system_takes_parts(self, tmp_path, monkeypatch):
+        path = tmp_path / "stats.jsonl"
+        lines = WatchLines(path)
+        calls = [watch(caught(make_call(seed=number), number=number)) for number in range(4)]
+        monkeypatch.setattr("builtins.open", partial(parts_of, open))
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lines.write, calls * 5))
+        monkeypatch.undo()
+        found = [parsed(line)["number"] for line in path.read_text().splitlines(keepends=True)]
+        assert sorted(found) == sorted([*range(4)] * 5)
+
     def test_what_was_there_before_is_replaced(self, tmp_path: Path):
         path = tmp_path / "stats.jsonl"
         path.write_text("old\n" * 100)
-        sink = WatchLines(path)
-        sink.take(caught(make_call()))
+        WatchLines(path).write(watch(caught(make_call())))
         assert parsed(path.read_text())["schema"] == "attn.record/1"
 
     def test_a_folder_that_is_not_there_is_refused(self, tmp_path: Path):

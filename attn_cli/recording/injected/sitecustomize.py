@@ -27,7 +27,7 @@ def _taken_job() -> str | None:
 def _wait_for_torch(job: str) -> None:
     """Start to listen when the program has imported torch."""
     _find_attn()
-    from attn_cli.recording.arrivals import when_imported
+    from attn_cli.recording.swapping.arrivals import when_imported
 
     when_imported("torch", lambda: _start(job))
 
@@ -48,15 +48,18 @@ def _find_attn() -> None:
 
 
 def _start(job: str) -> None:
-    import json
     from importlib import import_module
 
-    values = json.loads(job)
+    from attn_cli.recording.job import RecordJob, Told
+
+    values = RecordJob.from_text(job)
     try:
-        import_module(values["start"]).start(job)
+        import_module(values.start).start(job)
     except Exception as error:
-        with open(os.path.join(values["folder"], "told"), "w", encoding="ascii") as told:
-            json.dump({"fault": f"{type(error).__name__}: {error}"}, told)
+        try:
+            Told(fault=f"{type(error).__name__}: {error}").write(values.told)
+        except OSError:
+            sys.stderr.write(f"attn: warning: cannot record: {type(error).__name__}: {error}\n")
 
 
 def _give_way() -> None:

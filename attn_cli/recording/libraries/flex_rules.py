@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from attn_cli.attention.types import accumulation_dtype
 from attn_cli.recording.libraries.flex_cells import FlexCall
-from attn_cli.recording.libraries.small_axes import Gathered, narrowed, refuse_bytes, refuse_cells, row_blocks
-from attn_cli.recording.types import Align
+from attn_cli.recording.libraries.small_axes import Gathered, refuse_bytes, refuse_cells
+from attn_cli.recording.masks.cells import Cells, in_one_walk, narrowed, parts, survey
+from attn_cli.recording.masks.forms import Form, find_form
 
 PROBE = 1e30  # a logit that every softcap brings to its bound
 LARGEST_CAP = 1e6
@@ -24,18 +24,9 @@ class FlexRules:
     """Fields of a RawCall, as it documents them; ``bias`` is exact for this call's own logits."""
 
     mask: Tensor | None = None
+    form: Form = field(default_factory=Form)
     bias: Tensor | None = None
-    valid_lens: Tensor | None = None
-    causal: Align | None = None
-    window: tuple[int, int] | None = None
     softcap: float | None = None
-
-
-class _Intervals(NamedTuple):
-    """Rows that each keep one run of keys: first key and the one behind the last, ``(B or 1, Hq or 1, Sq)``."""
-
-    first: Tensor
-    behind: Tensor
 
 
 def flex_rules(call: FlexCall) -> FlexRules:
@@ -55,8 +46,7 @@ def flex_rules(call: FlexCall) -> FlexRules:
         return FlexRules() if call.mask_mod is None else _mask_rules(call)
     refuse_cells(batch * heads * queries * keys, "a score_mod")
     softcap, is_constant = _form(call)
-    mask = _mask_rules(call, is_constant)
-    return FlexRules(mask.mask, _bias(call, is_constant), mask.valid_lens, mask.causal, mask.window, softcap)
+    return replace(_mask_rules(call, is_constant), bias=_bias(call, is_constant), softcap=softcap)
 
 
 def _blocks(call: FlexCall) -> Iterator[slice]:
@@ -66,7 +56,7 @@ def _blocks(call: FlexCall) -> Iterator[slice]:
         row = call.kept(slice(0, 1))
         assert row is not None
         batch, heads = (row.shape[axis] if row.stride(axis) else 1 for axis in (0, 1))
-    return row_blocks(batch * heads * keys, queries)
+    return parts(queries, batch * heads * keys)
 
 
 def _form(call: FlexCall) -> tuple[float | None, bool]:
@@ -137,75 +127,23 @@ def _kept(call: FlexCall, rows: slice, is_constant: bool) -> Tensor:
 
 
 def _mask_rules(call: FlexCall, is_constant: bool = True) -> FlexRules:
-    """Causal order, a window or valid lengths where they say it all, else a keep mask."""
-    runs = _runs(call, is_constant)
-    rules = None if runs is None else _interval_rules(runs, call.shape[3], call.shape[0])
-    if rules is not None:
-        return rules
+    """Rules where they say it all, else a keep mask."""
+    cells = _cells(call, is_constant)
+    form = None if cells is None else find_form(cells, call.shape[2])
+    if form is not None:
+        return FlexRules(form=form)
     gathered = Gathered("a flex_attention mask", call.shape[2])
     for rows in _blocks(call):
         gathered.add(_kept(call, rows, is_constant))
     return FlexRules(mask=gathered.whole())
 
 
-def _runs(call: FlexCall, is_constant: bool) -> _Intervals | None:
-    """The run of keys that each row keeps, or None where one keeps something else."""
-    runs = []
+def _cells(call: FlexCall, is_constant: bool) -> Cells | None:
+    """What the rows and columns have in common, or None where heads differ, which no rule says."""
+    found = []
     for rows in _blocks(call):
-        run = _intervals(narrowed(_kept(call, rows, is_constant), (0, 1)))
-        if run is None:
+        kept = narrowed(_kept(call, rows, is_constant), (0, 1))  # (B or 1, Hq or 1, r, Sk)
+        if kept.shape[1] > 1:
             return None
-        runs.append(run)
-    return _joined(runs)
-
-
-def _intervals(kept: Tensor) -> _Intervals | None:
-    """Each row's run of keys, or None where a row keeps something else; an empty row's run is 0, 0."""
-    num_keys = kept.shape[-1]
-    first = kept.to(torch.uint8).argmax(dim=-1)  # (B or 1, H or 1, r), of several the first
-    behind = num_keys - kept.flip(-1).to(torch.uint8).argmax(dim=-1)
-    is_empty = ~kept.gather(-1, first[..., None])[..., 0]
-    first, behind = first.masked_fill(is_empty, 0), behind.masked_fill(is_empty, 0)
-    keys = torch.arange(num_keys, dtype=torch.int32, device=kept.device)
-    run = (keys >= first.int()[..., None]) & (keys < behind.int()[..., None])
-    return _Intervals(first, behind) if torch.equal(run, kept) else None
-
-
-def _joined(runs: list[_Intervals]) -> _Intervals:
-    batch, heads = (max(run.first.shape[axis] for run in runs) for axis in (0, 1))
-    parts = ([x.expand(batch, heads, -1) for x in column] for column in zip(*runs, strict=True))
-    return _Intervals(*(torch.cat(part, dim=2) for part in parts))
-
-
-def _interval_rules(runs: _Intervals, num_keys: int, batch: int) -> FlexRules | None:
-    """The rules that leave exactly these runs, or None where there are none so simple."""
-    first, behind = (narrowed(x, (1,)) for x in runs)  # (B or 1, 1, Sq)
-    if first.shape[1] > 1 or behind.shape[1] > 1:
-        return None
-    ordered = _ordered(first, behind, num_keys, batch)
-    if ordered is not None:
-        return ordered
-    if bool(first.any()):
-        return None
-    lens = behind[:, 0].expand(batch, -1)  # (B, Sq)
-    if bool((lens == num_keys).all()):
-        return FlexRules()
-    return FlexRules(valid_lens=lens[:, 0] if bool((lens == lens[:, :1]).all()) else lens)
-
-
-def _ordered(first: Tensor, behind: Tensor, num_keys: int, batch: int) -> FlexRules | None:
-    """Causal order, with or without a window and valid lengths ``(B,)``, where they say it all."""
-    queries = behind.shape[-1]
-    lens = behind.amax(dim=-1, keepdim=True)  # (B or 1, 1, 1)
-    valid_lens = None if bool((lens == num_keys).all()) else lens[:, 0, 0].expand(batch)
-    offsets: dict[Align, int] = {"bottom-right": num_keys - queries, "top-left": 0}
-    for align, offset in offsets.items():
-        places = torch.arange(queries, device=behind.device) + offset  # (Sq,)
-        last = torch.minimum((places + 1).clamp(min=0), lens)
-        if bool((behind == last).all()) and bool((last < lens).any()):
-            if not bool(first.any()):
-                return FlexRules(causal=align, valid_lens=valid_lens)
-            left = int((places - first).max())
-            if left >= 0 and bool((first == torch.where(behind == 0, 0, (places - left).clamp(min=0))).all()):
-                return FlexRules(causal=align, window=(left, -1), valid_lens=valid_lens)
-    return None
+        found.append(survey(kept))
+    return in_one_walk(found)

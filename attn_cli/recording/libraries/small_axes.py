@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import torch
 from torch import Tensor
 
 from attn_cli.recording.libraries.base import PassedOver
+from attn_cli.recording.masks.cells import narrowed
 
 LARGEST_MASK = 2**30  # bytes of one mask or bias: a half of what a call's Q, K and V seldom exceed
 MOST_CELLS = 2**32  # cells that are evaluated for one call: 65,536 queries times as many keys
-BLOCK_CELLS = 2**22  # evaluated at a time
-
-
-def row_blocks(cells_in_row: int, num_rows: int) -> Iterator[slice]:
-    """Blocks of query rows that have BLOCK_CELLS cells or little more."""
-    step = max(1, BLOCK_CELLS // max(1, cells_in_row))
-    for start in range(0, num_rows, step):
-        yield slice(start, min(start + step, num_rows))
 
 
 def refuse_cells(cells: int, what: str) -> None:
@@ -31,15 +22,6 @@ def refuse_bytes(cells: int, dtype: torch.dtype, what: str) -> None:
     """Raise PassedOver where a mask or bias would be larger than LARGEST_MASK."""
     if cells * dtype.itemsize > LARGEST_MASK:
         raise PassedOver(f"{what} of more than {LARGEST_MASK // 2**30} GiB")
-
-
-def narrowed(x: Tensor, axes: Iterable[int]) -> Tensor:
-    """``x`` with those of the axes along which it does not change cut to size 1."""
-    for axis in axes:
-        first = x.narrow(axis, 0, min(1, x.shape[axis]))
-        if x.shape[axis] > 1 and (x.stride(axis) == 0 or bool((x == first).all())):
-            x = first
-    return x
 
 
 class Gathered:

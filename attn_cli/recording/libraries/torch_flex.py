@@ -23,9 +23,8 @@ NO_BLOCKS = 1 << 30  # the block size of the mask that stands for none
 def translate(args: Args, kwargs: Kwargs, result: Any, is_compiled: bool = False) -> RawCall:
     """One call of ``flex_attention``.
 
-    The block mask becomes causal order, valid lengths or a keep mask, the score_mod a softcap, a bias or both, the bias
-    being what the score_mod adds to this call's own logits. Both are called once more, block by block, with these
-    inputs.
+    The block mask becomes rules or a keep mask, the score_mod a softcap, a bias or both, the bias being what the
+    score_mod adds to this call's own logits. Both are called once more, block by block, with these inputs.
 
     Args:
         args: what it was given by place.
@@ -57,10 +56,8 @@ def translate(args: Args, kwargs: Kwargs, result: Any, is_compiled: bool = False
         k=k,
         v=v,
         mask=rules.mask,
+        form=rules.form,
         bias=rules.bias,
-        valid_lens=rules.valid_lens,
-        causal=rules.causal,
-        window=rules.window,
         scale=None if scale is None else float(scale),
         softcap=rules.softcap,
         output=output,

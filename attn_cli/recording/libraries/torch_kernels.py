@@ -1,13 +1,13 @@
-"""The kernels that compiled code calls in the place of PyTorch's attention functions, as overloads of ATen.
+"""The kernels that compiled code calls in the place of PyTorch's attention functions, as operators of ATen.
 
 ``torch.compile`` and ``torch.export`` leave ``torch.ops.aten._scaled_dot_product_*`` in their programs, called from
-Python. What they break up into smaller operations instead cannot be seen.
+Python; a program may call them itself. What compilers break up into smaller operations instead cannot be seen.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -79,14 +79,25 @@ def _causal(kernel: str, given: Mapping[str, Any]) -> Align | None:
     return "bottom-right" if kernel in BOTTOM_RIGHT else "top-left"
 
 
-def _point(kernel: str, translate: Any, below: str = "") -> Point:
-    return Point(f"torch.ops.aten.{kernel}.default", "_op", kernel, translate, below=below)
+def _points(kernel: str, translate: Callable[[Args, Kwargs, Any], RawCall], below: str = "") -> tuple[Point, ...]:
+    """An operator is called as ``torch.ops.aten.<kernel>`` or by its overload, each of which holds its function."""
+    holder = f"torch.ops.aten.{kernel}"
+    return tuple(Point(module, "_op", kernel, translate, below=below) for module in (holder, f"{holder}.default"))
 
 
-POINTS = (
-    *(_point(kernel, functools.partial(translate_heads_first, kernel)) for kernel in HEADS_FIRST),
-    *(_point(kernel, functools.partial(translate_heads_last, kernel)) for kernel in HEADS_LAST),
-    _point(torch_sdpa.NAME, torch_sdpa.translate),
-    _point(torch_multi_head.NATIVE, torch_multi_head.translate_native),
-    _point(torch_multi_head.LAYER, torch_multi_head.translate_layer, below="self_attn"),
-)
+def _own_points(kernel: str, translate: Callable[[Args, Kwargs, Any], RawCall]) -> tuple[Point, ...]:
+    """A kernel that ``torch`` offers as a function of its own too."""
+    return (Point("torch", kernel, kernel, translate), *_points(kernel, translate))
+
+
+def _kernels() -> Iterator[Point]:
+    for kernel in HEADS_FIRST:
+        yield from _own_points(kernel, functools.partial(translate_heads_first, kernel))
+    for kernel in HEADS_LAST:
+        yield from _own_points(kernel, functools.partial(translate_heads_last, kernel))
+    yield from _points(torch_sdpa.NAME, torch_sdpa.translate)
+    yield from _points(torch_multi_head.NATIVE, torch_multi_head.translate_native)
+    yield from _points(torch_multi_head.LAYER, torch_multi_head.translate_layer, below="self_attn")
+
+
+POINTS = tuple(_kernels())

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from attn_cli.recording.libraries.arguments import arguments, detached, output_of
 from attn_cli.recording.libraries.base import Args, Kwargs, PassedOver, Point
-from attn_cli.recording.libraries.small_axes import narrowed, refuse_bytes
+from attn_cli.recording.libraries.small_axes import refuse_bytes
+from attn_cli.recording.masks.cells import narrowed
 from attn_cli.recording.types import RawCall
 
 MODULE = "xformers.ops.fmha"

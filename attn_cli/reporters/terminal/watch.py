@@ -96,7 +96,7 @@ def _at_intervals(console: Console, clock: Callable[[], float]) -> Show:
     def show(totals: WatchTotals) -> None:
         nonlocal due
         if clock() - start >= due:
-            render_watch(totals, console)
+            render_watch(totals, console, is_last=False)
             while due <= clock() - start:
                 due += min(due, LONGEST_SECONDS)
 

@@ -10,20 +10,26 @@ from rich.text import Text
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.figures import decimal, milliseconds
 from attn_cli.reporters.terminal.palette import BAD, LABEL_STYLES, SEVERITY_STYLES
-from attn_cli.reporters.terminal.tables import Column, print_table
+from attn_cli.reporters.terminal.tables import INDENT, Column, pages, print_table
 from attn_cli.reporters.terminal.text import count
 from attn_cli.reporters.terminal.watch_totals import SHOWN_METRICS, FindingTotals, ModuleTotals, WatchTotals
 
 _HEADERS = dict(zip(SHOWN_METRICS, ("entropy", "sink", "conf.", "dist."), strict=True))
 _MOST_LABELS = 3
-_LEGEND = (
-    "entropy: nats · sink, conf.: from 0 to 1 · dist.: keys; means over the heads of all calls · heads: how many have "
-    "which label in all calls · time: of inspecting a call, the mean"
-)
+_UNITS = {"entropy": "nats", "sink": "from 0 to 1", "conf.": "from 0 to 1", "dist.": "keys"}
+_SHAPE = "B, Hq, Sq, Sk"
+_MANY = 8  # modules: columns on a second page would stand a screen below the first
+_LEAST = ("step", "time", "dist.", "conf.", _SHAPE, "sink", "entropy", "calls")  # what many can do without
 
 
-def render_watch(totals: WatchTotals, console: Console) -> None:
-    """Print what all calls so far add up to."""
+def render_watch(totals: WatchTotals, console: Console, *, is_last: bool = True) -> None:
+    """Print what all calls so far add up to.
+
+    Args:
+        totals: of the calls.
+        console: where to.
+        is_last: whether no table follows, so that what its columns mean is said.
+    """
     canvas = Canvas.on(console)
     if not totals.calls:
         canvas.line(canvas.text("No attention call yet", "dim"))
@@ -35,10 +41,39 @@ def render_watch(totals: WatchTotals, console: Console) -> None:
     if prefix or suffix:
         each = canvas.join([canvas.text("each module is", "dim"), canvas.text(f"{prefix}…{suffix}")])
         canvas.paragraph(each, indent=2, hanging=2)
-    print_table(canvas, list(_columns(canvas, rows, names)))
-    canvas.paragraph(canvas.text(_LEGEND, "dim"), indent=2)
+    columns, left_out = _fewer(canvas, list(_columns(canvas, rows, names)))
+    print_table(canvas, columns)
+    if left_out:
+        said = f"left out at this width, the file has them: {', '.join(left_out).replace(_SHAPE, 'shape')}"
+        canvas.paragraph(canvas.text(said, "dim"), indent=2, hanging=2)
+    if is_last:
+        canvas.paragraph(canvas.text(_legend([column.header.plain for column in columns]), "dim"), indent=2)
     for finding in sorted(totals.findings.values(), key=lambda one: list(SEVERITY_STYLES).index(one.severity)):
         _print_finding(canvas, finding)
+
+
+def _legend(shown: Sequence[str]) -> str:
+    """What the columns that are shown mean, those with the same unit together."""
+    by_unit: dict[str, list[str]] = {}
+    for name in shown:
+        if name in _UNITS:
+            by_unit.setdefault(_UNITS[name], []).append(name)
+    parts = [" · ".join(f"{', '.join(names)}: {unit}" for unit, names in by_unit.items())]
+    parts[0] += "; means over the heads of all calls" if by_unit else ""
+    parts += ["heads: how many have which label in all calls"]
+    parts += ["time: of inspecting a call, the mean"] if "time" in shown else []
+    return " · ".join(part for part in parts if part)
+
+
+def _fewer(canvas: Canvas, columns: list[Column]) -> tuple[list[Column], list[str]]:
+    """The columns of many modules that fit beside each other, and the names of the others; of few modules all."""
+    left_out: list[str] = []
+    for name in _LEAST if len(columns[0].cells) > _MANY else ():
+        if len(pages(columns, canvas.width - INDENT)) == 1:
+            break
+        columns = [column for column in columns if column.header.plain != name]
+        left_out.append(name)
+    return columns, left_out
 
 
 def split_names(names: Sequence[str]) -> tuple[str, list[str], str]:
@@ -70,7 +105,7 @@ def _columns(canvas: Canvas, rows: Sequence[ModuleTotals], names: Sequence[str])
     yield column("module", (canvas.text(name, "bold") for name in names), right=False, repeat=True)
     yield column("calls", (canvas.text(row.calls) for row in rows))
     yield column("step", (canvas.text(row.step) for row in rows))
-    yield column("B, Hq, Sq, Sk", (canvas.text(", ".join(map(str, row.shape))) for row in rows), right=False)
+    yield column(_SHAPE, (canvas.text(", ".join(map(str, row.shape))) for row in rows), right=False)
     yield column("time", (canvas.text(milliseconds(row.milliseconds / row.calls)) for row in rows))
     for name in SHOWN_METRICS:
         yield column(_HEADERS[name], _means(canvas, [row.mean(name) for row in rows]))

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from attn_cli.recording.arrivals import wait_no_more, when_imported
 from attn_cli.recording.libraries import FILES, compiled_point, points_of, with_arguments
 from attn_cli.recording.libraries.base import Args, Kwargs, Point
-from attn_cli.recording.real_runs import THREAD, inside
+from attn_cli.recording.masks.small import forget
 from attn_cli.recording.recorder import Recorder
+from attn_cli.recording.swapping.arrivals import wait_no_more, when_imported
+from attn_cli.recording.swapping.dynamo import RULES, keep_rules
+from attn_cli.recording.swapping.real_runs import THREAD, inside
 
 Function = Callable[..., Any]
 
@@ -76,6 +78,7 @@ def listen_for_good(recorder: Recorder) -> None:
         if _State.recorder is not None:
             raise RuntimeError("attention calls are being recorded already; one recording at a time")
         _State.recorder = recorder
+    when_imported(RULES, functools.partial(keep_rules, _original_of))
     for module in FILES:
         when_imported(module, functools.partial(_arrived, recorder, module))
 
@@ -83,6 +86,7 @@ def listen_for_good(recorder: Recorder) -> None:
 def _stop() -> None:
     wait_no_more()
     _State.recorder = None
+    forget()
     for swapped in _State.by_original.values():
         holder = _holder(swapped.module)
         if getattr(holder, swapped.name, None) is swapped.wrapper:
@@ -122,6 +126,11 @@ def _swap(module: str, name: str, wrap: Callable[[Function], Function], point: P
     return swapped
 
 
+def _original_of(function: Any) -> Any:
+    swapped = _State.by_wrapper.get(id(function))
+    return function if swapped is None else swapped.original
+
+
 def _holder(module: str) -> Any:
     """The module of that name, or the operator: ``"torch.ops.aten.….default"``; None where it is not there."""
     if not module.startswith("torch.ops."):
@@ -149,7 +158,9 @@ def _replace_everywhere(replacements: dict[int, Function]) -> None:
 def _heard(point: Point, original: Function) -> Function:
     """What stands in the place of ``original``. Compilers look through it, and the graphs they make are the same."""
     if point.name == "_op":
-        return HeardKernel(point, original)
+        kernel = HeardKernel(point, original)
+        _show_to_torchscript(kernel, original)
+        return kernel
 
     @functools.wraps(original, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from attn_cli.inputs.names import STEPS
-from attn_cli.recording.frames import Running
+from attn_cli.recording.places.frames import Running
 
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # no part of a checkpoint's names
+TOP = "model"  # before a root of the class ``steps``
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ModulePaths:
             path = self._in_tree(root, modules[0])
             if path is not None:
                 return _safe(path, type(root).__name__), type(self._largest(modules[-1])).__name__
-        return type(modules[0]).__name__, type(modules[-1]).__name__
+        return _safe("", type(modules[0]).__name__), type(modules[-1]).__name__
 
     def _largest(self, module: nn.Module) -> nn.Module:
         named = self._roots.get(id(module))
@@ -89,6 +90,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _safe(path: str, root: str) -> str:
-    """A path that is not empty, and does not look like a capture's ``steps.3.…``."""
+    """A path that is not empty, and whose first part is not that of a capture's ``steps.3.…``."""
     parts = [part for part in path.split(".") if part and part not in WRAPPERS]
-    return ".".join([root, *parts] if not parts or parts[0] == STEPS else parts)
+    named = [root, *parts] if not parts or parts[0] == STEPS else parts
+    return ".".join([TOP, *named] if named[0] == STEPS else named)

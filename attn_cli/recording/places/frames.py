@@ -20,10 +20,11 @@ from attn_cli.recording.token_ids import given_ids
 Kind = Literal["torch", "own", "generated", "program"]
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
-OWN = str(Path(__file__).parents[1]) + os.sep
+OWN = str(Path(__file__).parents[2]) + os.sep
 PACKAGES = ("site-packages", "dist-packages")
 HAS_SNAPSHOTS = sys.version_info < (3, 13)
-SHOWS_SNAPSHOT = ("locals", "vars", "eval", "exec")
+SHOWS_SNAPSHOT = ("locals", "vars", "eval", "exec", "f_locals", "_getframe", "currentframe")
+HOLDERS = 3  # of the dict of a frame's variables: the frame, whoever has just asked, and who counts
 CALLS = "_call_impl"  # nn.Module's function that is given what a module is called with
 
 
@@ -61,7 +62,7 @@ class Frames:
         compiled: name of the function that this code was generated for.
         caller_file, caller_line: the innermost line outside of PyTorch and of this package; empty where there is none.
         caller: the same for people.
-        given: see :class:`~attn_cli.recording.places.Place`.
+        given: see :class:`~attn_cli.recording.places.place.Place`.
     """
 
     modules: list[Running] = field(default_factory=list)
@@ -75,19 +76,20 @@ class Frames:
 
 def walk() -> Frames:
     """What the frames of this thread say, from the caller's outwards. Takes some microseconds a frame."""
-    found = Frames()
-    frame: FrameType | None = sys._getframe(1)
+    found, inner = Frames(), sys._getframe()
+    frame = inner.f_back
     while frame is not None:
         kind = _kind_of(frame)
         if kind != "own":
-            _look_at(frame, kind, found)
+            _look_at(frame, kind, found, {} if _is_stopped(frame, inner) else _variables(frame))
+        inner = frame
         frame = frame.f_back
     modules = [one for one in found.modules if not one.is_generated]
     found.modules = modules or found.modules
     return found
 
 
-def _look_at(frame: FrameType, kind: Kind, found: Frames) -> None:
+def _look_at(frame: FrameType, kind: Kind, found: Frames, own: Mapping[str, Any]) -> None:
     if kind == "generated" and not found.caller:
         found.generated = found.generated or (frame.f_code.co_filename, frame.f_lineno)
     elif kind == "program" and not found.caller:
@@ -95,7 +97,6 @@ def _look_at(frame: FrameType, kind: Kind, found: Frames) -> None:
         found.caller_file, found.caller_line = file, line
         found.caller = f"{_short(file)}:{line} in {name}"
         found.compiled = name
-    own = _variables(frame)
     module = own.get("self")
     if isinstance(module, nn.Module):
         _note_module(frame, kind, module, found)
@@ -136,7 +137,8 @@ def _variables(frame: FrameType) -> dict[str, Any]:
 
     Up to Python 3.12 asking for a frame's variables makes a dict that holds them for as long as the function runs: a
     tensor that the function deletes would stay in memory, and ``generate`` deletes its outputs for good reason. So the
-    dict is emptied again; its variables do not change by that. A function that looks at this dict itself is not asked.
+    dict is emptied again; its variables do not change by that, but while a tracer is at the frame. A dict that somebody
+    holds is left as it is, and a function that looks at it itself is not asked, for asking brings it up to date.
     """
     code = frame.f_code
     if not code.co_flags & inspect.CO_OPTIMIZED or not code.co_argcount or code.co_varnames[0] != "self":
@@ -146,9 +148,23 @@ def _variables(frame: FrameType) -> dict[str, Any]:
     variables = frame.f_locals
     wanted = ("self", "args", "kwargs") if code.co_name == CALLS else ("self",)
     own = {name: variables[name] for name in wanted if name in variables}
-    if HAS_SNAPSHOTS:
+    if HAS_SNAPSHOTS and sys.gettrace() is None and sys.getrefcount(variables) <= HOLDERS:
         variables.clear()
     return own
+
+
+def _is_stopped(frame: FrameType, inner: FrameType) -> bool:
+    """Whether a debugger is at this frame: its function is what the frame seems to call.
+
+    Up to Python 3.12 the variables are then in the dict, where the debugger changes them, and go back from it.
+    """
+    if not HAS_SNAPSHOTS or (sys.gettrace() is None and sys.getprofile() is None):
+        return False
+    return any(inner.f_code is _code_of(one) for one in (frame.f_trace, sys.gettrace(), sys.getprofile()))
+
+
+def _code_of(function: Any) -> Any:
+    return getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
 
 
 def _kind_of(frame: FrameType) -> Kind:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attn_cli.recording.bands import Band, offset_of
-from attn_cli.recording.mask_cells import Cells
+from attn_cli.recording.masks.bands import Band, offset_of
+from attn_cli.recording.masks.cells import Cells
 
 NO_BAND = Band()
 

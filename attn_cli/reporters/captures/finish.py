@@ -14,7 +14,7 @@ from typing import BinaryIO
 from attn_cli import __version__
 from attn_cli.inputs.names import join, with_step
 from attn_cli.reporters.atomic import atomic_write
-from attn_cli.reporters.capture_index import (
+from attn_cli.reporters.captures.index import (
     LARGEST_HEADER,
     ROOM,
     WrittenCall,
@@ -23,7 +23,7 @@ from attn_cli.reporters.capture_index import (
     rest_of,
     whole_lines,
 )
-from attn_cli.reporters.capture_names import own_names
+from attn_cli.reporters.captures.names import own_names
 
 SCHEMA = "attn.capture/1"
 LENGTH = struct.Struct("<Q")
@@ -57,7 +57,7 @@ def finish_capture(data: Path, index: Path, target: str | os.PathLike[str], prog
     """Give a capture its header and its name; without a call nothing is written and nothing replaced.
 
     Args:
-        data: what :class:`~attn_cli.reporters.capture_journal.CaptureJournal` wrote; it is used up.
+        data: what :class:`~attn_cli.reporters.captures.journal.CaptureJournal` wrote; it is used up.
         index: its lines; one that was not written to its end is no call.
         target: the file to write or to replace, on the same disk.
         program: what was recorded, for the metadata.

@@ -7,14 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attn_cli.inputs.names import STEPS
-
 EVEN = 8  # a tensor of a multiple of this many bytes leaves the next one aligned
 ROOM = 2**20  # bytes in front of the data, for the header
 LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
 REST = ".rest"
 ITEM_SIZES = {"64": 8, "32": 4, "16": 2}  # by how a dtype's name ends
-TOP = "model"
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,6 @@ class WrittenCall:
 def rest_of(data: Path) -> Path:
     """The file beside the data that holds the tensors which would leave others unaligned."""
     return data.with_name(data.name + REST)
-
-
-def fit_module(module: str) -> str:
-    """A module's path that cannot be taken for a step: ``"model.steps.3"`` for ``"steps.3"``."""
-    return f"{TOP}.{module}" if module.partition(".")[0] == STEPS else module
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:

@@ -18,17 +18,16 @@ from attn_cli.inputs.names import OUTPUT, TOKEN_IDS, WEIGHTS, with_step
 from attn_cli.inputs.settings import align_name
 from attn_cli.inputs.tokens import KEY as TOKENS
 from attn_cli.recording.types import CallSite, CaughtCall
-from attn_cli.reporters.capture_bytes import storable, stored_dtype, write_tensor
-from attn_cli.reporters.capture_index import (
+from attn_cli.reporters.captures.index import (
     LARGEST_HEADER,
     ROOM,
     WrittenCall,
     WrittenTensor,
-    fit_module,
     plain_text,
     rest_of,
 )
-from attn_cli.reporters.capture_rules import rule_metadata, rule_tensors
+from attn_cli.reporters.captures.rules import rule_metadata, rule_tensors
+from attn_cli.reporters.captures.tensor_bytes import storable, stored_dtype, write_tensor
 
 MOST_HEADER = LARGEST_HEADER * 9 // 10  # names may grow when the file is finished
 ENTRY = 100  # characters, at most, around a name in the header
@@ -137,7 +136,7 @@ class CaptureJournal:
 
     def _own_prefix(self, site: CallSite) -> tuple[str, int]:
         """The call's module and step; where another call of the module has this step already, the next free one."""
-        module, step = fit_module(plain_text(site.module)), site.step
+        module, step = plain_text(site.module), site.step
         last = self._last_steps.get(module, -1)
         if with_step(module, step) in self._prefixes:
             step = last + 1

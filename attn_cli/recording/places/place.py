@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch import nn
 
-from attn_cli.recording.frames import Frames, ModuleCall, walk
-from attn_cli.recording.module_paths import ModulePaths
+from attn_cli.recording.places.frames import Frames, ModuleCall, walk
+from attn_cli.recording.places.module_paths import ModulePaths
 from attn_cli.recording.types import CallSite
 
 

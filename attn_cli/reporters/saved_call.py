@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attn_cli.attention.types import AttentionInputs, LinearWeights, ModuleInputs
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.reporters.capture_rules import rule_metadata, rule_tensors
+from attn_cli.reporters.captures.rules import rule_metadata, rule_tensors
 from attn_cli.reporters.saved import write_tensors
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from attn_cli.reporters.atomic import atomic_write
-from attn_cli.reporters.capture_index import whole_lines
+from attn_cli.reporters.captures.index import whole_lines
 
 
 def finish_lines(lines: Path, target: str | os.PathLike[str]) -> int:

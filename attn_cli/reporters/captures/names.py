@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 
 from attn_cli.inputs.names import join, with_parents
-from attn_cli.reporters.capture_index import WrittenCall
+from attn_cli.reporters.captures.index import WrittenCall
 
 OWN = "attention"
 

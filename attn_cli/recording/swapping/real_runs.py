@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -73,36 +73,80 @@ def why_unreadable(tensors: Iterable[Tensor]) -> str | None:
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
     """Look at tensors and compute without that the program's modes and its own classes of tensors see it."""
-    with _without_function_modes(), torch._C.DisableTorchFunctionSubclass(), _without_dispatch_modes():
+    with _without_function_modes(), _guard("DisableTorchFunctionSubclass"), _guard("_DisableTorchDispatch"):
         yield
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[None]:
+    """Run without that the program's own ``sys.settrace`` and ``sys.setprofile`` functions of this thread see it.
+
+    Those that are not written in Python, such as cProfile's, cannot be put back from Python and stay; so do those that
+    are running, as a debugger at its prompt is, for Python asks them nothing meanwhile.
+    """
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    is_traced, is_profiled = _can_be_put_aside(tracer), _can_be_put_aside(profiler)
+    if is_traced:
+        sys.settrace(None)
+    if is_profiled:
+        sys.setprofile(None)
+    try:
+        yield
+    finally:
+        if is_traced:
+            sys.settrace(tracer)
+        if is_profiled:
+            sys.setprofile(profiler)
+
+
+def _can_be_put_aside(function: Any) -> bool:
+    if not isinstance(function, (FunctionType, MethodType)):
+        return False
+    code, frame = function.__code__, sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code is code:
+            return False
+    return True
 
 
 @contextlib.contextmanager
 def _without_function_modes() -> Iterator[None]:
     """The program's own ``TorchFunctionMode`` put aside, such as that of ``torch.set_default_device``."""
+    names = ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
+    length, pop, push = (_private(name) for name in names)
+    if length is None or pop is None or push is None:
+        yield
+        return
     modes = []
     try:
-        while torch._C._len_torch_function_stack() > 0:
-            modes.append(torch._C._pop_torch_function_stack())
+        while length() > 0:
+            modes.append(pop())
         yield
     finally:
         for mode in reversed(modes):
-            torch._C._push_on_torch_function_stack(mode)
+            push(mode)
 
 
-def _without_dispatch_modes() -> contextlib.AbstractContextManager[Any]:
-    guard = getattr(torch._C, "_DisableTorchDispatch", None)
+def _private(name: str) -> Any:
+    """A part of PyTorch that is not public; None in a release that lacks it."""
+    return getattr(torch._C, name, None)
+
+
+def _guard(name: str) -> contextlib.AbstractContextManager[Any]:
+    guard = _private(name)
     return contextlib.nullcontext() if guard is None else guard()
 
 
 def _is_traced_by_jit() -> bool:
-    return torch._C._get_tracing_state() is not None
+    ask = _private("_get_tracing_state")
+    return ask is not None and ask() is not None
 
 
 def _is_traced_for_compiler() -> bool:
     guards = sys.modules.get("torch._guards")
-    context = getattr(guards, "TracingContext", None)
-    return context is not None and context.try_get() is not None
+    ask = getattr(getattr(guards, "TracingContext", None), "try_get", None)
+    return ask is not None and ask() is not None
 
 
 def _stands_for_another(tensor: Tensor) -> bool:
@@ -121,11 +165,5 @@ def _has_tracing_modes() -> bool:
 
 
 def _is_in_functorch() -> bool:
-    functorch = getattr(torch._C, "_functorch", None)
-    level = getattr(functorch, "maybe_current_level", lambda: None)()
-    return level is not None
-
-
-def process() -> int:
-    """The number of this process, which a forked child does not share."""
-    return os.getpid()
+    ask = getattr(_private("_functorch"), "maybe_current_level", None)
+    return ask is not None and ask() is not None

@@ -7,6 +7,7 @@ was, without the axes that broadcasting adds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,18 +16,19 @@ from torch import Tensor
 
 from attn_cli.attention.masks import HIDING, UNLIMITED, MaskRule, aligned_places
 from attn_cli.inputs.settings import BOTTOM_RIGHT
-from attn_cli.recording.bands import Band, Order, in_words, offset_of
-from attn_cli.recording.mask_cells import (
+from attn_cli.recording.masks.bands import Band, Order, in_words, offset_of
+from attn_cli.recording.masks.cells import (
     blocks,
     every_row_sees,
     is_repeated,
+    narrowed,
     survey,
     unexpanded,
     visible_cells,
     weakest_hiding,
 )
-from attn_cli.recording.mask_forms import NO_BAND, Form, find_form
-from attn_cli.recording.remembered import Remembered
+from attn_cli.recording.masks.forms import NO_BAND, Form, find_form
+from attn_cli.recording.masks.remembered import Remembered
 from attn_cli.recording.types import RawCall
 
 VANISHES = -750.0  # its exponential is 0 also in float64
@@ -37,7 +39,7 @@ class SmallMask:
     """Who may attend to whom, and what is added to the logits; tensors on the device of the call.
 
     Attributes:
-        valid_lens, keep, causal, window, value: as in :class:`~attn_cli.attention.masks.MaskRule`.
+        valid_lens, keep, causal, window: as in :class:`~attn_cli.attention.masks.MaskRule`.
         align: ``"bottom-right"``, ``"top-left"`` or N, the places that causal order and the window stand at.
         bias: float, four axes that broadcast to ``(B, Hq, Sq, Sk)``, or None.
     """
@@ -48,12 +50,11 @@ class SmallMask:
     align: str | int = BOTTOM_RIGHT
     window: tuple[int, int] | None = None
     bias: Tensor | None = None
-    value: float | None = None
 
     def rule(self, num_queries: int, num_keys: int, device: torch.device) -> MaskRule:
         """The same as attention takes it."""
         places = aligned_places(num_queries, num_keys, self.align).to(device)
-        return MaskRule(num_keys, places, self.valid_lens, self.keep, self.causal, self.window, self.value)
+        return MaskRule(num_keys, places, self.valid_lens, self.keep, self.causal, self.window)
 
 
 @dataclass(frozen=True)
@@ -85,20 +86,21 @@ def small_mask(raw: RawCall) -> SmallMask:
 
     A float mask becomes a keep mask only where that changes no weight: its constant is −inf, or so low that the
     exponential of every hidden logit is 0 beside that of a visible one, in each row. Where a row sees no key, a finite
-    constant leaves it weights, and where Q or K is not finite no constant is low enough: it stays a bias.
+    constant leaves it weights, and where Q or K is not finite no constant is low enough, not even −inf: it stays a
+    bias.
 
-    Its work is linear in the size of the masks themselves, and what was found out about a mask is remembered until it
-    is written to, for the next layer comes with the same one.
+    Its work is linear in the size of the masks themselves and, where they are in floats, of Q and K; what was found out
+    about a mask is remembered until others come, for the next layer comes with the same one; see :func:`forget`.
     """
     bias = None if raw.bias is None else _small_bias(unexpanded(raw.bias))
     if raw.mask is None:
-        return _combined(raw, Form(), None, bias)
+        return _combined(raw, raw.form, None, bias)
     mask = unexpanded(raw.mask)
     meaning = _meanings.of(mask, (raw.q.shape[2], raw.k.shape[2]))
     mask = meaning.without_repeats(mask)
     if meaning.weakest is not None:
         small = _combined(raw, meaning.form or Form(), _kept(meaning, mask), bias)
-        if meaning.weakest == -torch.inf or _hides_exactly(raw, meaning, small):
+        if mask.dtype == torch.bool or _hides_exactly(raw, meaning, small):
             return small
     return _combined(raw, Form(), None, _sum(bias, mask))
 
@@ -133,14 +135,18 @@ def _meaning(mask: Tensor, sizes: tuple[int, int]) -> _Meaning:
 _meanings = Remembered(_meaning)
 
 
+def forget() -> None:
+    """Let go what was remembered of masks: copies of the latest ones."""
+    _meanings.forget()
+
+
 def _repeated(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axis for axis in axes if is_repeated(x, axis))
 
 
 def _small_bias(bias: Tensor) -> Tensor | None:
     """The bias without axes along which it is the same; None where it adds nothing."""
-    for axis in _repeated(bias, (0, 1, 2)):
-        bias = bias.narrow(axis, 0, 1)
+    bias = narrowed(bias, (0, 1, 2))
     adds = any(bool((bias[place] != 0).any()) for place in blocks(bias))
     return bias if adds else None
 
@@ -201,8 +207,14 @@ def _least_lengths(one: Tensor | None, other: Tensor | None, batch: int) -> Tens
 
 
 def _hides_exactly(raw: RawCall, meaning: _Meaning, small: SmallMask) -> bool:
-    """Whether every row sees a key, beside which the exponential of a logit that was hidden by a constant is 0."""
+    """Whether hiding does what adding the mask does.
+
+    To −inf it does where logits are finite: NaN and +∞ become NaN there. To another constant, where every row sees a
+    key, beside which the exponential of a logit that was hidden by the constant is 0.
+    """
     assert meaning.weakest is not None  # asked of masks that hide
+    if meaning.weakest == -torch.inf:
+        return math.isfinite(_largest_logit(raw))
     if not meaning.weakest + 2 * _largest_logit(raw) + _spread(small.bias) < VANISHES:
         return False
     is_alone = raw.causal is None and raw.window is None and raw.valid_lens is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,19 @@ def survey(mask: Tensor) -> Cells:
     return Cells(first.cpu(), behind.cpu(), count.cpu(), seen.cpu())
 
 
+def in_one_walk(parts: Sequence[Cells]) -> Cells:
+    """The cells of a mask whose rows were walked over part by part; a part of one batch item is that of all."""
+    batch = max(len(part.count) for part in parts)
+    columns = ([part.expand(batch, -1) for part in column] for column in zip(*map(_of_rows, parts), strict=True))
+    first, behind, count = (torch.cat(column, dim=1) for column in columns)
+    seen = torch.stack([part.seen.expand(batch, -1) for part in parts]).any(dim=0)
+    return Cells(first, behind, count, seen)
+
+
+def _of_rows(cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
+    return cells.first, cells.behind, cells.count
+
+
 def visible_cells(x: Tensor) -> Tensor:
     """Where a key is visible, of a mask whose cells are True or 0 there: bool."""
     return x if x.dtype == torch.bool else x == 0
@@ -77,12 +90,13 @@ def every_row_sees(mask: Tensor) -> bool:
 def blocks(x: Tensor) -> Iterator[tuple[slice, slice, slice]]:
     """Parts of the first three axes, each of at most ``BLOCK`` cells or of one row."""
     _, heads, queries, keys = x.shape
-    for items in _parts(x.shape[0], heads * queries * keys):
-        for some in _parts(heads, queries * keys):
-            yield from ((items, some, rows) for rows in _parts(queries, keys))
+    for items in parts(x.shape[0], heads * queries * keys):
+        for some in parts(heads, queries * keys):
+            yield from ((items, some, rows) for rows in parts(queries, keys))
 
 
-def _parts(size: int, cells: int) -> Iterator[slice]:
+def parts(size: int, cells: int) -> Iterator[slice]:
+    """Parts of an axis, each entry of which has so many ``cells``: of ``BLOCK`` cells or little less, or one entry."""
     step = max(1, BLOCK // max(1, cells))
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
@@ -97,6 +111,14 @@ def unexpanded(x: Tensor) -> Tensor:
     x = x[(None,) * (4 - x.dim())]
     for axis in range(4):
         if x.shape[axis] > 1 and x.stride(axis) == 0:
+            x = x.narrow(axis, 0, 1)
+    return x
+
+
+def narrowed(x: Tensor, axes: Iterable[int]) -> Tensor:
+    """``x`` with those of the axes along which it is bit by bit the same cut to size 1: no copy."""
+    for axis in axes:
+        if x.shape[axis] > 1 and (x.stride(axis) == 0 or is_repeated(x, axis)):
             x = x.narrow(axis, 0, 1)
     return x
 

@@ -1,0 +1,1 @@
+"""Where a call was made: its module, its step, the line of the program."""
