@@ -11,6 +11,7 @@ from torch import Tensor
 from attn_cli.attention.types import AttentionInputs, CallIndex
 from attn_cli.checks.cells import Cells
 from attn_cli.checks.patterns import BIAS, Pattern, all_rules, chosen, count_seen, every_part
+from attn_cli.checks.pieces import Piece
 from attn_cli.checks.spread import Spread, spread_of
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.types import Inspection
@@ -20,16 +21,35 @@ SAMPLED_ROWS = 256
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What the file says of a call's neighbours.
+
+    Attributes:
+        calls: how many calls the file has, this one among them.
+        keys_stay: True where a recording has several calls of the same module and all have as many keys, as where a
+            decoder attends to what its encoder gave; False where the keys grow, as in a cache, or there is one call.
+    """
+
+    calls: int = 1
+    keys_stay: bool = False
+
+
+ALONE = Surroundings()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One call that was run and inspected.
 
     Attributes:
         call: as it was loaded, whole.
         examined: what ran and what was seen, of the selection.
+        surroundings: of the call in its file.
     """
 
     call: LoadedCall
     examined: Examined
+    surroundings: Surroundings = ALONE
 
     @property
     def inputs(self) -> AttentionInputs:
@@ -96,6 +116,11 @@ class Evidence:
     def spread(self) -> Spread:
         """How much the logits vary in the sampled rows."""
         return spread_of(self.inputs, self.sampled_rows)
+
+    @cached_property
+    def kept_pieces(self) -> dict[tuple[int, ...], tuple[Piece, ...]]:
+        """What :func:`attn_cli.checks.exact.pieces_of` computed of a small call, by its query rows."""
+        return {}
 
     @cached_property
     def exact_inputs(self) -> AttentionInputs:

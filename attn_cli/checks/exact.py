@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from attn_cli.checks.spread import visible_cells
 
 ROUNDINGS = 2  # eps: v, the weights and the output, half an eps each; measured on real and random calls: at most a
 LOGIT_ROUNDINGS = 1  # third of what these two allow, also where every step is rounded to bfloat16
+MOST_KEPT = 2**18  # cells: some steps of 2 MiB each
 MOST_OF_A_LOGIT = 0.1  # a logit off by 0.1 changes its weight by a tenth of it: no dtype is an excuse for more
 
 
@@ -31,6 +32,18 @@ def file_inputs(evidence: Evidence) -> AttentionInputs:
 def exact_pieces(inputs: AttentionInputs, rows: Sequence[int] | None = None) -> Iterator[Piece]:
     """Every step in float64, of all rows or of these; see :func:`pieces`."""
     return pieces(inputs, rows, torch.float64)
+
+
+def pieces_of(evidence: Evidence, rows: Sequence[int] | None = None) -> Iterable[Piece]:
+    """:func:`exact_pieces` of the file's numbers; of a small call they are kept for the next rule that asks."""
+    inputs = file_inputs(evidence)
+    batch, heads, queries, keys = inputs.weights_shape
+    wanted = tuple(range(queries)) if rows is None else tuple(rows)
+    if batch * heads * len(wanted) * keys > MOST_KEPT:
+        return exact_pieces(inputs, wanted)
+    if wanted not in evidence.kept_pieces:
+        evidence.kept_pieces[wanted] = tuple(exact_pieces(inputs, wanted))
+    return evidence.kept_pieces[wanted]
 
 
 def explained(piece: Piece, dtype: torch.dtype) -> Tensor:
@@ -48,6 +61,12 @@ def explained(piece: Piece, dtype: torch.dtype) -> Tensor:
     Returns:
         ``(1, h, r)`` float64.
     """
+    if dtype not in piece.explained:
+        piece.explained[dtype] = _explained(piece, dtype)
+    return piece.explained[dtype]
+
+
+def _explained(piece: Piece, dtype: torch.dtype) -> Tensor:
     steps = piece.steps
     v = share_key_value_heads(piece.inputs.v, steps.weights.shape[1])  # (1, h, Sk, Dv)
     scatter = (steps.weights.square() @ v.square()).sqrt()  # of independent roundings, (1, h, r, Dv)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Piece:
         rows: the query rows, in numbers of the selection.
         inputs: these rows and heads as a call of their own, one batch item.
         steps: ``(1, len(heads), len(rows), Sk)`` and the like.
+        explained: what :func:`attn_cli.checks.exact.explained` has computed, by dtype.
     """
 
     batch: int
@@ -32,6 +33,7 @@ class Piece:
     rows: tuple[int, ...]
     inputs: AttentionInputs
     steps: textbook.Steps
+    explained: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
     def of(self, x: Tensor) -> Tensor:
         """These heads and rows of ``(B, Hq, Sq, n)`` of the selection: ``(h, r, n)``."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 
-from attn_cli.attention.types import dtype_name
-from attn_cli.checks.evidence import Evidence
+from attn_cli.attention.types import AttentionInputs, dtype_name
+from attn_cli.checks.evidence import ALONE, Evidence, Surroundings
 from attn_cli.checks.types import Check, CheckedCall
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.options import InspectOptions
+from attn_cli.inspection.stream.plan import is_small
+from attn_cli.inspection.stream.threads import one_thread_each
 from attn_cli.pipeline import RunOptions, examine, resource_errors
 
 INSPECT = InspectOptions(top=0, picture_rows=1, picture_columns=1)  # a rule shows no picture
@@ -22,6 +25,7 @@ def check_call(
     checks: Sequence[Check],
     options: RunOptions,
     progress: Callable[[int, int], None] | None = None,
+    surroundings: Surroundings = ALONE,
 ) -> CheckedCall:
     """Run and inspect one call, then let every rule look at it.
 
@@ -30,13 +34,27 @@ def check_call(
         checks: the rules, in the order of their findings.
         options: device, dtype and backend.
         progress: told how many scores of the inspection are done, of how many.
+        surroundings: of the call in its file.
 
     Raises:
         UsageError, BackendError: where the options do not fit the call.
         ResourceError: where the device is missing or its memory runs out.
     """
+    inputs = call.inputs
+    alone = isinstance(inputs, AttentionInputs) and is_small(inputs)  # threads to wait for would cost more
+    with one_thread_each() if alone else nullcontext():
+        return _checked(call, checks, options, progress, surroundings)
+
+
+def _checked(
+    call: LoadedCall,
+    checks: Sequence[Check],
+    options: RunOptions,
+    progress: Callable[[int, int], None] | None,
+    surroundings: Surroundings,
+) -> CheckedCall:
     examined = examine(call, replace(options, repeat=1, inspect=INSPECT), progress)
-    evidence = Evidence(call, examined)
+    evidence = Evidence(call, examined, surroundings)
     with resource_errors(options.device), torch.no_grad():
         found = [replace(finding, layer=call.layer) for check in checks for finding in check.find(evidence)]
     inputs = examined.inputs

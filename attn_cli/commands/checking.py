@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from attn_cli.checks import CHECKS
+from attn_cli.checks.evidence import Surroundings
 from attn_cli.checks.runner import check_call
 from attn_cli.checks.types import CheckedCall, CheckResult
 from attn_cli.commands.running import part_of
 from attn_cli.errors import InputError
+from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.names import without_step
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.pipeline import RunOptions
@@ -83,11 +86,22 @@ def _check_file(
     checks = [check for check in CHECKS if check.rule.code in request.codes]
     options = RunOptions(request.device, request.dtype, request.backend)
     with open_calls(read) as source:
-        several = len(source.plans)
+        several, around = len(source.plans), _surroundings(source.plans)
         return tuple(
-            check_call(plan.load(), checks, options, part_of(progress, number, several))
+            check_call(plan.load(), checks, options, part_of(progress, number, several), around[number])
             for number, plan in enumerate(source.plans)
         )
+
+
+def _surroundings(plans: Sequence[CallPlan]) -> tuple[Surroundings, ...]:
+    """What the file says of each call's neighbours, in the order of the plans; no tensor is read."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    modules = [without_step(plan.prefix) for plan in plans]
+    for module, plan in zip(modules, plans, strict=True):
+        _, k, _ = plan.infos
+        shapes.setdefault(module, []).append(k.shape)
+    stay = {module: len(found) > 1 and len(set(found)) == 1 for module, found in shapes.items()}
+    return tuple(Surroundings(len(plans), stay[module]) for module in modules)
 
 
 def explain_rules(code: str | None, json_output: bool) -> int:

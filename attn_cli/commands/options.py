@@ -231,7 +231,7 @@ Sort = Annotated[
     SortName | None,
     typer.Option(
         "--sort",
-        help="Rank the heads of all layers by --metric, the highest or the lowest first.",
+        help="Rank the heads by --metric, the highest or the lowest first: of all layers, or the rows of one call.",
         rich_help_panel=SELECTING,
     ),
 ]

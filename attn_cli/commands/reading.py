@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from attn_cli.commands import options as opt
-from attn_cli.commands import recorded_options as recorded
+from attn_cli.commands import step_options as steps
 from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.paths import JSON_EXPECTED, STDIN, check_readable, is_json
@@ -25,9 +25,9 @@ def _options(
     weights_file: opt.WeightsFile = None,
     prefix: opt.Prefix = None,
     layer: opt.Layer = None,
-    step: recorded.Step = None,
-    tokens: recorded.Tokens = None,
-    tokenizer: recorded.TokenizerFile = None,
+    step: steps.Step = None,
+    tokens: steps.Tokens = None,
+    tokenizer: steps.TokenizerFile = None,
     num_heads: opt.NumHeads = None,
     num_kv_heads: opt.NumKvHeads = None,
     layout: opt.LayoutOption = None,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from attn_cli.attention.selection import Selection
 from attn_cli.checks import CHECKS
+from attn_cli.checks.exact import pieces_of
 from attn_cli.checks.runner import check_call
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
@@ -81,3 +82,26 @@ def test_a_selection_of_a_sound_call_has_no_finding():
     for name in ("causal keep mask and padding on the right", "keep mask of padding on the left", "token ids"):
         call = HEALTHY[name]()
         assert check_call(type(call)(**{**vars(call), "selection": part}), CHECKS, CPU).findings == ()
+
+
+def test_a_small_call_is_checked_in_one_thread_and_computed_once_and_the_threads_come_back():
+    before, seen, computed = torch.get_num_threads(), [], []
+
+    class Counting:
+        rule = CHECKS[0].rule
+
+        def find(self, evidence):
+            seen.append(torch.get_num_threads())
+            computed.append([pieces_of(evidence, rows) for rows in (None, range(8))])
+            return ()
+
+    torch.set_num_threads(2)
+    try:
+        check_call(case(), (Counting(),), CPU)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+    ((first, second),) = computed
+    assert first is second
+    assert len(first) == 2 * 3

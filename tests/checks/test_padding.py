@@ -7,6 +7,7 @@ import torch
 
 from attn_cli.attention import textbook
 from attn_cli.attention.selection import Selection
+from attn_cli.checks.evidence import Surroundings
 from attn_cli.checks.rules.padding import PaddingSeen
 from attn_cli.inspection.types import Place
 from tests.checks.cases import case, changed, evidence, finding, findings
@@ -188,3 +189,70 @@ def test_a_trace_of_weight_is_a_leaking_constants_business(constant, number):
     found = findings(CHECK, case(3, token_ids=IDS, bias=bias))
     assert len(found) == number
     assert all(float(one.message.split("and ")[-1].split("%")[0]) < 10 for one in found)
+
+
+def in_file(call, **surroundings):
+    """What is found in a call of a file with others."""
+    with torch.no_grad():
+        return tuple(CHECK.find(replace(evidence(call), surroundings=Surroundings(**surroundings))))
+
+
+def decoding(ids, **rules):
+    ids = torch.tensor(ids)
+    return case(len(ids), 2, queries=1, keys=ids.shape[1], token_ids=ids, **rules)
+
+
+FINISHED = [[5, 6, 7, 8, 9, 0, 0, 0, 0], [4, 2, 8, 1, 10, 11, 12, 0, 0]]  # both went on after their end
+
+
+def test_a_decoding_query_that_is_padding_itself_gives_no_alarm():
+    assert findings(CHECK, decoding(FINISHED)) == ()
+    later = [[5, 6, 7, 8, 0, 0, 0, 0, 0], [4, 2, 8, 1, 10, 11, 12, 13, 14]]
+    assert findings(CHECK, decoding(later)) == ()
+
+
+def test_a_decoding_query_that_repeats_its_token_gives_no_alarm():
+    assert findings(CHECK, decoding([[3, 5, 1, 39, 39, 39, 39, 39], [4, 2, 8, 1, 82, 82, 82, 82]])) == ()
+
+
+def test_a_decoding_query_that_sees_padding_before_the_text_is_told_of():
+    found = finding(CHECK, decoding([[0, 0, 0, 8, 9, 3], [0, 0, 8, 1, 10, 11]]))
+    assert (found.severity, found.count) == ("warning", 5)
+
+
+@pytest.mark.parametrize("queries", [1, 5])
+def test_what_an_encoder_padded_is_no_place_of_the_decoders_queries(queries):
+    call = case(3, queries=queries, token_ids=IDS)
+    shares = shares_of(call, REAL)
+    (found,) = in_file(call, calls=4, keys_stay=True)
+    assert f"{float(shares.max()):.1%} at most" in found.message
+
+
+def test_several_queries_of_a_cache_stand_at_its_end():
+    order = torch.ones(5, 8).tril(3).bool()[None, None]
+    assert findings(CHECK, case(3, queries=5, token_ids=IDS, keep=order)) == ()
+
+
+@pytest.mark.parametrize(
+    ("ids", "severity"),
+    [([5, 6, 7, 8, 39, 39, 39, 39], "info"), ([5, 6, 7, 8, 0, 0, 0, 0], "warning")],
+)
+def test_a_token_that_one_text_repeats_is_a_note_unless_it_is_what_most_pad_with(ids, severity):
+    found = finding(CHECK, case(1, token_ids=torch.tensor([ids])))
+    assert found.severity == severity
+    assert ("if the text itself repeats the token" in found.hint) == (severity == "info")
+
+
+def test_a_repeated_token_that_the_mask_hides_elsewhere_is_padding():
+    ids = torch.tensor([[5, 6, 7, 39, 39, 39, 39, 39], [1, 2, 3, 39, 39, 39, 39, 39]])
+    keep = torch.ones(2, 1, 1, 8, dtype=torch.bool)
+    assert finding(CHECK, case(2, token_ids=ids, keep=keep)).severity == "info"
+    keep[1, ..., 3:] = False
+    assert finding(CHECK, case(2, token_ids=ids, keep=keep)).severity == "warning"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_no_lengths_and_no_shape_are_named_for_a_file_of_several_calls(left):
+    (found,) = in_file(case(3, token_ids=IDS.flip(-1) if left else IDS), calls=2)
+    assert not any(character.isdigit() for character in found.hint)
+    assert "mask" in found.hint

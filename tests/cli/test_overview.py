@@ -22,8 +22,9 @@ def test_the_overview_has_a_line_a_module_and_opens_a_step(capture):
     text = done.stdout.decode()
     for expected in ("Heads", "attention_distance", "Lowest attention_distance", "Worth looking at", "1, 3, 1–9, 9–12"):
         assert expected in text
-    opened = text.strip().splitlines()[-2:]
-    options = " ".join(opened).split(" shows")[0].split()
+    opened, steps = (" ".join(text.strip().rsplit("\n\n", 1)[1].split()) + " ").split("metrics. ")
+    assert steps.strip() == "--layer 0 shows its steps, a line each."
+    options = opened.split(" shows")[0].split()
     one = attn("run", capture, *options)
     assert one.returncode == 0
     assert b"Strongest pairs" in one.stdout

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.style import Style
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,9 +41,16 @@ def shown(console: Console) -> str:
 
 def printed(render: Callable[[Console], None], width: int, colours: str | None = None, encoding: str = "utf-8") -> str:
     """What ``render`` prints, with Rich's own colour sequences."""
+    forget_styles()
     console = make(width, colours, encoding)
     render(console)
     return shown(console)
+
+
+def forget_styles() -> None:
+    """Rich's styles keep their codes for the first colour system that they meet, in whichever test that was."""
+    for name in ("parse", "_add", "normalize"):
+        getattr(getattr(Style, name), "cache_clear", lambda: None)()
 
 
 def plain(text: str) -> str:

@@ -63,8 +63,51 @@ def test_what_several_layers_share_is_told_once_and_counted_for_each() -> None:
 
 def test_calls_without_numbers_are_told_apart_by_their_prefix() -> None:
     text = checked(make_checked(EMPTY, prefix="encoder.self"), make_checked(EMPTY, prefix="decoder.cross"))
-    assert "(in encoder.self, decoder.cross)" in text
+    assert "(in all 2 modules)" in text
+    text = checked(*(make_checked(*[EMPTY] * (name != "c"), prefix=f"{name}.self") for name in "abc"))
+    assert "(in a.self, b.self)" in text
     assert "encoder" not in checked(make_checked(EMPTY, prefix="encoder.self"))
+
+
+def counted(number: int) -> Finding:
+    many = number > 1
+    rows = f"{number} rows have {number / 7:.3g} of the weight" if many else "1 row has 1e-05 of the weight"
+    return replace(EMPTY, message=rows, place=Place(batch=0, query=number), count=number)
+
+
+def test_what_differs_in_numbers_alone_is_told_once_for_all_steps_and_layers() -> None:
+    calls = [
+        make_checked(counted(layer + step + 1), layer=layer, prefix=f"steps.{step}.h.{layer}" if step else f"h.{layer}")
+        for layer in range(1, 4)
+        for step in range(8)
+    ]
+    text = checked(*calls)
+    assert text.count("ATTN003") == 1
+    assert "ATTN003  batch 0, query 2 (the first of 156 places)" in text
+    assert "2 rows have 0.286 of the weight (in 24 of 24 calls, layers 1-3, first in layer 1 at step 0)" in text
+    assert text.splitlines()[0] == "layers.safetensors  24 warnings"
+
+
+def test_the_steps_of_one_module_keep_its_layer() -> None:
+    prefixes = ["h.3", "steps.1.h.3", "steps.2.h.3"]
+    calls = [make_checked(*([counted(n)] if n else []), layer=3, prefix=prefixes[n]) for n in range(3)]
+    text = checked(*calls)
+    assert "layer 3, batch 0, query 1 (the first of 3 places)" in text
+    assert "1 row has 1e-05 of the weight (in 2 of 3 steps, first in step 1)" in text
+    assert "(in step 2)" in checked(*calls[:1], make_checked(layer=3, prefix=prefixes[1]), calls[2])
+
+
+def test_layers_whose_numbers_differ_are_named_with_whose_numbers_are_shown() -> None:
+    calls = [make_checked(*([counted(n)] if n % 2 else []), layer=n, prefix=f"h.{n}") for n in range(6)]
+    text = checked(*calls)
+    assert "ATTN003  batch 0, query 1 (the first of 9 places)" in text
+    assert "(in layers 1,3,5; place and numbers are those of layer 1)" in text
+
+
+def test_two_findings_of_one_call_are_two() -> None:
+    text = checked(make_checked(counted(2), counted(5), layer=1), make_checked(layer=2))
+    assert text.count("ATTN003") == 2
+    assert "layer 1, batch 0, query 5" in text
 
 
 def test_the_summary_counts_calls_files_and_severities() -> None:

@@ -77,13 +77,45 @@ def test_a_label_that_not_every_step_has_bears_a_star_and_a_broken_step_is_not_h
 
 def test_the_few_steps_of_one_module_are_a_line_each() -> None:
     lines = _section(_text(_steps(1, 4)), "Heads")
-    assert lines[1].split() == ["step", "0", "1", "2"]
+    assert lines[0].startswith("Heads of layer 0  ")
+    assert lines[1].split() == ["step", "h0", "h1", "h2"]
     assert [line.split()[0] for line in lines[2:6]] == ["0", "1", "2", "3"]
     assert "--layer 0 --step 0" in _text(_steps(1, 4))
 
 
 def test_many_steps_of_one_module_are_one_line() -> None:
     assert len([line for line in _section(_text(_steps(1, 200)), "Layers") if "flash" in line]) == 1
+
+
+def test_the_table_of_the_layers_has_heads_that_no_layer_is_taken_for() -> None:
+    result = replace(_steps(3, 1, heads=2), metric="entropy")
+    heads, metric = _section(_text(result), "Heads"), _section(_text(result), "entropy")
+    assert heads[0].startswith("Heads  ")
+    assert heads[1].split() == metric[1].split() == ["layer", "h0", "h1"]
+
+
+def test_where_one_layer_is_shown_its_metric_names_it() -> None:
+    text = _text(replace(_steps(1, 3), metric="entropy"))
+    assert "\nentropy of layer 0" in text
+
+
+@pytest.mark.parametrize(("steps", "said"), [(5, "--layer 0 shows its steps, a line each."), (1, ""), (200, "")])
+def test_the_last_line_says_how_to_see_the_steps(steps: int, said: str) -> None:
+    text = " ".join(_text(_steps(2, steps)).split())
+    assert ("a line each" in text) == (steps > 1)
+    said = "--layer 0 --step 0-31 shows its first 32 steps, a line each." if steps == 200 else said
+    assert text.endswith(said)
+
+
+def test_the_steps_to_see_are_those_that_are_there() -> None:
+    result = _steps(1, 80)
+    text = " ".join(_text(replace(result, calls=result.calls[40:])).split())
+    assert text.endswith("--layer 0 --step 40-71 shows its first 32 steps, a line each.")
+
+
+def test_a_star_is_explained_where_there_is_one() -> None:
+    agreeing = tuple(_with_labels(_call(layer, step), "sink", "self") for layer in range(2) for step in range(2))
+    assert "not all" not in _text(RunResult("run", agreeing))
 
 
 def test_steps_are_in_their_order_whatever_the_file_has() -> None:
@@ -109,7 +141,7 @@ def test_a_finding_of_many_steps_and_layers_is_told_once() -> None:
     ]
     text = " ".join(_text(RunResult("run", tuple(calls))).split())
     assert text.count("ATTN003") == 1
-    assert "2 rows are empty (in 5 of 5 steps, first in step 0) (in layers 0-2)" in text
+    assert "2 rows are empty (in 15 of 15 calls, layers 0-2, first in layer 0 at step 0)" in text
 
 
 def test_a_metric_is_a_table_of_its_means() -> None:

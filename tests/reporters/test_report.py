@@ -177,7 +177,7 @@ def test_several_layers_open_with_an_overview_and_no_pictures() -> None:
 
 def test_twelve_heads_fit_into_80_columns() -> None:
     heads = _section(_text(_layers(3, heads=12, batch=2), 80), "Heads")
-    assert heads.splitlines()[1].split() == ["layer", *map(str, range(12))]
+    assert heads.splitlines()[1].split() == ["layer", *(f"h{number}" for number in range(12))]
 
 
 def test_a_label_that_not_every_batch_item_has_bears_a_star() -> None:

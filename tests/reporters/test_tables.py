@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.text import Text
 
 from attn_cli.reporters.terminal.canvas import Canvas
-from attn_cli.reporters.terminal.tables import Column, print_table
+from attn_cli.reporters.terminal.tables import Column, folded, print_table
 from tests.reporters.consoles import make, shown
 
 CELL = st.text("abc猫はね", min_size=1, max_size=6)
@@ -49,3 +50,34 @@ def test_numbers_align_at_their_end_and_no_line_ends_in_spaces() -> None:
 def test_wide_characters_keep_the_columns_straight() -> None:
     lines = _table(40, [("x", ["猫", "aa"]), ("y", ["b", "c"])]).splitlines()
     assert len({cell_len(line) for line in lines}) == 1
+
+
+def test_a_name_that_is_too_long_goes_on_below_broken_behind_a_dot() -> None:
+    console = make(40)
+    canvas = Canvas.on(console)
+    names = ("steps.10.encoder.layer.10.attention.self.q", "b")
+    numbers = [Column(canvas.text(f"c{n}"), (canvas.text("1.5e-07"), canvas.text("0"))) for n in range(4)]
+    print_table(canvas, [Column(canvas.text("tensor"), tuple(map(canvas.text, names)), False, repeat=True), *numbers])
+    text = shown(console)
+    assert all(cell_len(line) <= 40 for line in text.splitlines())
+    assert "…" not in text
+    for page in text.split("\n\n"):
+        assert "".join(line[:19].strip() for line in page.splitlines()[1:-1]) == names[0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text("ab.猫 ", min_size=1, max_size=60), st.integers(2, 30))
+def test_what_is_folded_is_all_there(text: str, width: int) -> None:
+    lines = folded(Text(text), width)
+    assert "".join(line.plain for line in lines) == text
+    assert all(line.cell_len <= width for line in lines)
+
+
+def test_a_name_without_an_end_is_cut() -> None:
+    console = make(40)
+    canvas = Canvas.on(console)
+    columns = [Column(canvas.text("tensor"), (canvas.text("x" * 10_000),), repeat=True)]
+    print_table(canvas, [*columns, Column(canvas.text("n"), (canvas.text("1"),))])
+    text = shown(console)
+    assert len(text.splitlines()) < 20
+    assert "…" in text

@@ -66,7 +66,7 @@ class PaddingSeen:
         )
         place = replace(worst.place, key=padding.first)
         is_certain = any(found[one].is_certain for one in attended)
-        hint = _hint(evidence, found)
+        hint = _hint(evidence, found) if evidence.surroundings.calls == 1 else _hint_for_several(found)
         if not is_certain:
             hint = f"Nothing is wrong if the text itself repeats the token. {hint}"
         yield self.rule.finding(message, place, keys, hint, None if is_certain else "info")
@@ -80,6 +80,13 @@ def _hint(evidence: Evidence, found: dict[int, Padding]) -> str:
         return "Give valid lengths, or a mask that hides the padding."
     lengths = [str(found[item].first if item in found else keys) for item in range(len(index.batch))]
     return f"Give the valid lengths: --valid-lens {','.join(lengths)}."
+
+
+def _hint_for_several(found: dict[int, Padding]) -> str:
+    """What helps all calls of a file, whose lengths differ."""
+    if any(padding.first == 0 for padding in found.values()):
+        return "Give each call a mask that hides the padding."
+    return "Give each call its valid lengths, or a mask that hides the padding."
 
 
 def _seen(evidence: Evidence, item: int, padding: Padding) -> _Seen | None:
@@ -123,9 +130,21 @@ def _by_head(shares: list[Tensor], heads: int, rows: int) -> Tensor:
 
 def _real_rows(evidence: Evidence, padding: Padding) -> tuple[int, ...]:
     """Sampled query rows that are no padding: where queries stand beside keys, those outside it."""
-    mask = evidence.inputs.rules.mask
-    if not (mask.causal or mask.window is not None or evidence.index.total_queries == mask.num_keys):
-        return evidence.sampled_rows
-    places = mask.places.tolist()
+    mask, queries = evidence.inputs.rules.mask, evidence.index.total_queries
+    places: list[int] = mask.places.tolist()
     end = padding.first + padding.size
+    if not (mask.causal or mask.window is not None or queries == mask.num_keys):
+        if end < mask.num_keys or padding.is_unwritten or not _go_on(evidence):
+            return evidence.sampled_rows
+        places = (evidence.index.queries + (mask.num_keys - queries)).tolist()
     return tuple(row for row in evidence.sampled_rows if not padding.first <= places[row] < end)
+
+
+def _go_on(evidence: Evidence) -> bool:
+    """Whether the queries are those of the last keys, as with a cache, though neither order nor window says so.
+
+    One query needs no mask for its order; several do, or they are a decoder's, whose keys are the encoder's.
+    """
+    queries, keys = evidence.index.total_queries, evidence.inputs.rules.mask.num_keys
+    has_order = queries == 1 or any(pattern.has_rows for pattern in evidence.patterns)
+    return queries < keys and has_order and not evidence.surroundings.keys_stay

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
 from attn_cli.checks.evidence import Evidence
-from attn_cli.checks.exact import exact_pieces, explained, file_inputs
+from attn_cli.checks.exact import explained, pieces_of
 from attn_cli.checks.pieces import Piece
 from attn_cli.checks.spread import counted_heads, visible_cells
 from attn_cli.inspection.findings.rules import Rule, place_in_call
@@ -60,7 +60,7 @@ class Precision:
         """The worst value, and in how many heads of how many batch items a value is too far off."""
         worst: _Worst | None = None
         heads: set[tuple[int, int]] = set()
-        for piece in exact_pieces(file_inputs(evidence), evidence.sampled_rows):
+        for piece in pieces_of(evidence, evidence.sampled_rows):
             output = piece.of(evidence.examined.output).double()  # (h, r, Dv)
             tolerance = explained(piece, evidence.inputs.q.dtype)[0]  # (h, r)
             error = (output - piece.steps.output[0]).abs()  # (h, r, Dv)

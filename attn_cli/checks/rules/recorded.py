@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attn_cli.attention.types import AttentionInputs, dtype_name
+from attn_cli.attention.types import dtype_name
 from attn_cli.checks.alternatives import Reading, first_that_fits, other_readings
 from attn_cli.checks.evidence import SAMPLED_ROWS, Evidence
-from attn_cli.checks.exact import exact_pieces, file_inputs
+from attn_cli.checks.exact import file_inputs, pieces_of
+from attn_cli.checks.given_results import Fault, GivenResult, Kind
 from attn_cli.checks.readings import inverted_masks
-from attn_cli.checks.recording import Fault, Kind, Recording
 from attn_cli.inputs.names import OUTPUT
 from attn_cli.inputs.types import Recorded
 from attn_cli.inspection.findings.rules import Rule, counted, place_in_call
@@ -55,11 +55,10 @@ class RecordedDisagrees:
         for recording in _recordings(evidence):
             yield from self._of(evidence, recording)
 
-    def _of(self, evidence: Evidence, recording: Recording) -> Iterator[Finding]:
-        inputs = file_inputs(evidence)
+    def _of(self, evidence: Evidence, recording: GivenResult) -> Iterator[Finding]:
         rows = _rows(evidence, recording)
-        found = _faults(recording, inputs, rows)
-        if found and _is_turned(evidence, recording, inputs):
+        found = _faults(recording, evidence, rows)
+        if found and _is_turned(evidence, recording):
             yield self._of_layout(evidence)
             return
         for kind in ALWAYS_TOLD:
@@ -68,30 +67,30 @@ class RecordedDisagrees:
         if not found:
             return
         compared = sorted({*evidence.sampled_rows, *(one.fault.place[2] for one in found.values())})
-        as_read = recording.as_read(exact_pieces(inputs, compared))
+        as_read = recording.as_read(pieces_of(evidence, compared))
         reading = first_that_fits(
-            other_readings(inputs, inverted_masks(evidence)),
+            other_readings(file_inputs(evidence), inverted_masks(evidence)),
             compared,
             lambda piece: recording.agrees(piece, as_read=as_read),
         )
         if reading is not None:
             yield self._of_reading(evidence, recording, found, reading)
             return
-        coarse = _coarser(recording, inputs, compared) if _is_widespread(found, evidence, rows) else None
+        coarse = _coarser(recording, evidence, compared) if _is_widespread(found, evidence, rows) else None
         if coarse is not None:
             yield self._of_precision(evidence, recording, found[Kind.OTHER], coarse)
             return
         for one in found.values():
             yield self._finding(evidence, recording, one)
 
-    def _finding(self, evidence: Evidence, recording: Recording, found: _Found) -> Finding:
+    def _finding(self, evidence: Evidence, recording: GivenResult, found: _Found) -> Finding:
         said, hint = _told(recording, found)
         if found.fault.kind is Kind.OTHER and recording.name == OUTPUT and _is_flat(evidence):
             hint = "Record what goes into the output projection, not what it gives: the two may have one shape."
         return self.rule.finding(said, _place(evidence, recording, found.fault), found.rows, hint)
 
     def _of_reading(
-        self, evidence: Evidence, recording: Recording, found: dict[Kind, _Found], reading: Reading
+        self, evidence: Evidence, recording: GivenResult, found: dict[Kind, _Found], reading: Reading
     ) -> Finding:
         worst = max(found.values(), key=lambda one: one.fault.excess)
         rows = sum(one.rows for one in found.values())
@@ -111,7 +110,7 @@ class RecordedDisagrees:
         hint = "Save it with the axes of q: output.transpose(1, 2)."
         return self.rule.finding(message, Place(tensor=OUTPUT), None, hint, severity="info")
 
-    def _of_precision(self, evidence: Evidence, recording: Recording, found: _Found, coarse: str) -> Finding:
+    def _of_precision(self, evidence: Evidence, recording: GivenResult, found: _Found, coarse: str) -> Finding:
         fault, name = found.fault, coarse
         message = (
             f"the recorded {recording.name} {_verb(recording)} as far off as if computed in {name}: "
@@ -123,14 +122,14 @@ class RecordedDisagrees:
         return self.rule.finding(message, place, found.rows, hint, severity="warning")
 
 
-def _is_turned(evidence: Evidence, recording: Recording, inputs: AttentionInputs) -> bool:
+def _is_turned(evidence: Evidence, recording: GivenResult) -> bool:
     """Whether an output that has as many queries as heads is right with these two axes the other way round."""
     output = evidence.call.recorded.output
     if recording.name != OUTPUT or output is None or output.shape[1] != output.shape[2]:
         return False
     call = replace(evidence.call, recorded=Recorded(output=output.transpose(1, 2)))
     (turned,) = _recordings(replace(evidence, call=call))
-    verdicts = [turned.agrees(piece) for piece in exact_pieces(inputs)]
+    verdicts = [turned.agrees(piece) for piece in pieces_of(evidence)]
     return True in verdicts and False not in verdicts
 
 
@@ -139,15 +138,15 @@ def _is_flat(evidence: Evidence) -> bool:
     return any(one.name == OUTPUT and "cut into" in one.value for one in evidence.call.conventions)
 
 
-def _recordings(evidence: Evidence) -> Iterator[Recording]:
+def _recordings(evidence: Evidence) -> Iterator[GivenResult]:
     of_inputs = evidence.call.inputs.dtype
     for name, values in (("output", evidence.recorded_output), ("weights", evidence.recorded_weights)):
         if values is not None:
             values = values.to(torch.float32) if values.dtype.itemsize == 1 else values
-            yield Recording(name, values, max(of_inputs, values.dtype, key=lambda dtype: torch.finfo(dtype).eps))
+            yield GivenResult(name, values, max(of_inputs, values.dtype, key=lambda dtype: torch.finfo(dtype).eps))
 
 
-def _rows(evidence: Evidence, recording: Recording) -> tuple[int, ...] | None:
+def _rows(evidence: Evidence, recording: GivenResult) -> tuple[int, ...] | None:
     """The rows to compute in float64: all, or of the output of a long call those that look wrong, 256 at most."""
     batch, heads, queries, keys = evidence.inputs.weights_shape
     if recording.name == "weights" or batch * heads * queries * keys <= MOST_CELLS:
@@ -158,7 +157,7 @@ def _rows(evidence: Evidence, recording: Recording) -> tuple[int, ...] | None:
     return tuple(int(row) for row in suspects)
 
 
-def _suspicious(evidence: Evidence, recording: Recording) -> Tensor:
+def _suspicious(evidence: Evidence, recording: GivenResult) -> Tensor:
     """Rows in which a recorded value is not the inspected one, ``(Sq,)`` bool."""
     inspected = evidence.inspection.output
     assert inspected is not None  # every inspection has it
@@ -169,10 +168,10 @@ def _suspicious(evidence: Evidence, recording: Recording) -> Tensor:
     return suspicious
 
 
-def _faults(recording: Recording, inputs: AttentionInputs, rows: Sequence[int] | None) -> dict[Kind, _Found]:
+def _faults(recording: GivenResult, evidence: Evidence, rows: Sequence[int] | None) -> dict[Kind, _Found]:
     """Every kind of fault that there is, in the order of :class:`Kind`."""
     found: dict[Kind, _Found] = {}
-    for piece in exact_pieces(inputs, rows):
+    for piece in pieces_of(evidence, rows):
         for fault in recording.faults(piece):
             before = found.get(fault.kind)
             is_worse = before is None or (fault.kind in BY_SIZE and fault.excess > before.fault.excess)
@@ -188,16 +187,16 @@ def _is_widespread(found: dict[Kind, _Found], evidence: Evidence, rows: Sequence
     return set(found) == {Kind.OTHER} and found[Kind.OTHER].rows >= max(WIDESPREAD, compared / 2)
 
 
-def _coarser(recording: Recording, inputs: AttentionInputs, rows: Sequence[int]) -> str | None:
+def _coarser(recording: GivenResult, evidence: Evidence, rows: Sequence[int]) -> str | None:
     """The coarser precision whose roundings explain every row, or None."""
     for dtype, name in COARSER.items():
         is_coarser = torch.finfo(dtype).eps > torch.finfo(recording.dtype).eps
-        if is_coarser and all(recording.agrees(piece, dtype) is not False for piece in exact_pieces(inputs, rows)):
+        if is_coarser and all(recording.agrees(piece, dtype) is not False for piece in pieces_of(evidence, rows)):
             return name
     return None
 
 
-def _place(evidence: Evidence, recording: Recording, fault: Fault) -> Place:
+def _place(evidence: Evidence, recording: GivenResult, fault: Fault) -> Place:
     batch, head, query, last = fault.place
     place = place_in_call(evidence.index, recording.name, batch, head, query)
     if fault.kind in (Kind.ROW_SUM, Kind.UNIFORM):
@@ -205,7 +204,7 @@ def _place(evidence: Evidence, recording: Recording, fault: Fault) -> Place:
     return replace(place, feature=last) if recording.name == "output" else replace(place, key=last)
 
 
-def _told(recording: Recording, found: _Found) -> tuple[str, str]:
+def _told(recording: GivenResult, found: _Found) -> tuple[str, str]:
     """The message and the hint on one kind of fault."""
     fault, rows = found.fault, counted(found.rows, "query row")
     start = f"the recorded {recording.name} {_verb(recording)}"
@@ -241,7 +240,7 @@ def _told(recording: Recording, found: _Found) -> tuple[str, str]:
             )
 
 
-def _verb(recording: Recording) -> str:
+def _verb(recording: GivenResult) -> str:
     return "are" if recording.name == "weights" else "is"
 
 

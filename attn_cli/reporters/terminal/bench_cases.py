@@ -10,10 +10,10 @@ from rich.text import Text
 from attn_cli.benchmark.types import BenchResult, Summary
 from attn_cli.reporters.terminal.bench_numbers import case_parts, error_text, percent, rate, short, size
 from attn_cli.reporters.terminal.canvas import Canvas, padded
+from attn_cli.reporters.terminal.figures import milliseconds
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.tables import Column, print_table
 from attn_cli.reporters.terminal.text import count
-from attn_cli.reporters.terminal.timing import milliseconds
 
 _STYLES = {"wrong": BAD, "failed": BAD, "interrupted": "bold"}
 _LEGEND = (

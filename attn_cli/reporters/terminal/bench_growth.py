@@ -11,8 +11,8 @@ from rich.text import Text
 from attn_cli.benchmark.types import Growth
 from attn_cli.reporters.terminal.bench_numbers import case_parts, exponent, size
 from attn_cli.reporters.terminal.canvas import Canvas, padded
+from attn_cli.reporters.terminal.figures import milliseconds
 from attn_cli.reporters.terminal.plot import Line, Plot, draw
-from attn_cli.reporters.terminal.timing import milliseconds
 
 _MARKS = "●■▲◆○□△◇+x"
 _ASCII_MARKS = "abcdefghij"
@@ -26,9 +26,9 @@ _ROWS = 13
 
 def print_growth(canvas: Canvas, growth: Sequence[Growth]) -> None:
     """A drawing and the exponents for each series of cases that differ in their length alone."""
-    for _, group in groupby(sorted(growth, key=_settings), key=_settings):
+    for _, group in groupby(sorted(growth, key=settings_of), key=settings_of):
         series = list(group)
-        canvas.heading("Growth", ", ".join(_settings(series[0])))
+        canvas.heading("Growth", ", ".join(settings_of(series[0])))
         _print_drawings(canvas, series)
         _print_exponents(canvas, series)
     if growth:
@@ -36,7 +36,7 @@ def print_growth(canvas: Canvas, growth: Sequence[Growth]) -> None:
         canvas.paragraph(canvas.text(said, "dim"), indent=2)
 
 
-def _settings(growth: Growth) -> tuple[str, ...]:
+def settings_of(growth: Growth) -> tuple[str, ...]:
     """Everything of the case but its length; of queries, whether they are as many as the keys."""
     case = growth.case
     parts = case_parts(replace(case, queries=1, keys=1))

@@ -14,7 +14,7 @@ from attn_cli.inputs.unused import left_alone, resemblance
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.reporters.terminal.canvas import Canvas, padded
 from attn_cli.reporters.terminal.findings import badge, print_finding, severities_text, worst_first
-from attn_cli.reporters.terminal.header import backend_names, shared_conventions, source_name
+from attn_cli.reporters.terminal.header import backend_names, differing_text, shared_conventions, source_name
 from attn_cli.reporters.terminal.merged import merged_findings
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count, ranges
@@ -110,7 +110,7 @@ def _read_as(calls: Sequence[CheckedCall]) -> Iterator[str]:
         told = [f"{one.name} {one.value} ({one.origin})" for one in shared]
         yield f"read as {'; '.join(told)}"
     if differing:
-        yield f"differing by call, --json has each: {', '.join(differing)}"
+        yield f"differing by call, --json has each: {differing_text(differing)}"
 
 
 def _unused(calls: Sequence[CheckedCall]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from attn_cli.reporters.terminal.diff_tables import (
 )
 from attn_cli.reporters.terminal.findings import print_findings
 from attn_cli.reporters.terminal.header import source_name
-from attn_cli.reporters.terminal.labels import call_name, how_to_open
+from attn_cli.reporters.terminal.labels import has_own_layer, how_to_open, step_name
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count
 
@@ -57,8 +57,8 @@ def _told(result: DiffResult) -> list[Finding]:
     records = [call.left for call in result.calls]
     told = []
     for call, finding in result.findings:
-        if call is not None and len(records) > 1 and call.layer is None:
-            finding = replace(finding, message=f"{call_name(call, records)}: {finding.message}")
+        if call is not None and len(records) > 1 and not has_own_layer(call, records):
+            finding = replace(finding, layer=None, message=f"{step_name(call, records)}: {finding.message}")
         elif call is not None:
             finding = replace(finding, layer=call.layer)
         told.append(finding)
@@ -171,7 +171,7 @@ def _print_uncompared(canvas: Canvas, call: CallDifference) -> None:
 
 
 def _title(call: CallRecord, calls: Sequence[CallRecord]) -> str:
-    name = call_name(call, calls)
+    name = step_name(call, calls)
     return f"L{name[1:]}" if name.startswith("layer ") else name
 
 

@@ -19,7 +19,7 @@ from attn_cli.differences.types import (
     badness,
 )
 from attn_cli.reporters.terminal.canvas import Canvas
-from attn_cli.reporters.terminal.labels import call_name
+from attn_cli.reporters.terminal.labels import step_name
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.tables import Column, print_table
 from attn_cli.reporters.terminal.text import count
@@ -99,7 +99,7 @@ def _kind(tensor: TensorDifference) -> str:
 def print_calls(canvas: Canvas, calls: Sequence[CallDifference]) -> None:
     """A line for each call."""
     records = [call.left for call in calls]
-    names = tuple(canvas.text(call_name(call.left, records), "bold") for call in calls)
+    names = tuple(canvas.text(step_name(call.left, records), "bold") for call in calls)
     columns = [Column(canvas.text("call", "dim"), names, right=False, repeat=True)]
     columns.append(Column(canvas.text(""), tuple(mark(canvas, call.within) for call in calls)))
     totals = [None if call.output is None else call.output.total for call in calls]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from attn_cli.explanation.types import Dot, Part
-from attn_cli.reporters.terminal.canvas import Canvas, padded
+from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.explain_digits import (
     Shown,
     formed,
@@ -18,7 +18,7 @@ from attn_cli.reporters.terminal.explain_digits import (
     read_off,
     significant,
 )
-from attn_cli.reporters.terminal.tables import Column, pages
+from attn_cli.reporters.terminal.tables import Column, print_table
 from attn_cli.reporters.terminal.text import count
 
 INDENT = 4
@@ -108,13 +108,7 @@ def print_dot(canvas: Canvas, dot: Dot, shown: ShownDot, names: Sequence[str], t
 
 def print_columns(canvas: Canvas, columns: Sequence[Column]) -> None:
     """A table as far in as the text of a step; what does not fit goes on below."""
-    for number, page in enumerate(pages(canvas, columns, canvas.width - INDENT)):
-        if number:
-            canvas.line()
-        for row in range(-1, len(page[0].cells)):
-            texts = (column.header if row < 0 else column.cells[row] for column in page)
-            cells = [padded(text, column.width, column.right) for text, column in zip(texts, page, strict=True)]
-            canvas.line(" " * INDENT, canvas.text("  ").join(cells))
+    print_table(canvas, columns, indent=INDENT)
 
 
 def _head(canvas: Canvas, name: str) -> Text:

@@ -14,6 +14,7 @@ from attn_cli.reporters.terminal.text import count, ranges
 from attn_cli.results import CallResult
 
 _MOST_UNUSED = 3
+_SAID = {"recorded": "where it was called from"}
 
 
 def print_header(canvas: Canvas, result: CallResult) -> None:
@@ -32,7 +33,7 @@ def print_source(canvas: Canvas, result: CallResult, with_layer: bool) -> None:
         parts.append(canvas.text(f"layer {call.layer}"))
     if with_layer and call.prefix:
         parts.append(canvas.text(call.prefix, "dim"))
-    parts.extend(canvas.text(part) for part in _selected(result))
+    parts.extend(canvas.text(part) for part in selected(result))
     canvas.paragraph(canvas.join(parts, " · "), hanging=2)
 
 
@@ -41,7 +42,7 @@ def source_name(source: str) -> str:
     return {"random": "random tensors", "-": "standard input"}.get(source, source)
 
 
-def _selected(result: CallResult) -> list[str]:
+def selected(result: CallResult) -> list[str]:
     """What of the call is shown, where it is not all of it."""
     index = result.inspection.index
     axes = (
@@ -82,7 +83,7 @@ def print_conventions(canvas: Canvas, calls: Sequence[CallRecord]) -> None:
         said = canvas.join([canvas.text(one.value), canvas.text(f"({one.origin})", "dim")])
         canvas.paragraph(canvas.join([name, said], "  "), indent=2, hanging=name_width + 2)
     if differing:
-        canvas.paragraph(canvas.text(f"differing by call: {', '.join(differing)}", "dim"), indent=2, hanging=2)
+        canvas.paragraph(canvas.text(f"differing by call: {differing_text(differing)}", "dim"), indent=2, hanging=2)
 
 
 def shared_conventions(calls: Sequence[CallRecord]) -> tuple[tuple[Convention, ...], tuple[str, ...]]:
@@ -90,6 +91,11 @@ def shared_conventions(calls: Sequence[CallRecord]) -> tuple[tuple[Convention, .
     times = Counter(convention for call in calls for convention in call.conventions)
     shared = tuple(one for one in times if times[one] == len(calls))
     return shared, tuple(dict.fromkeys(one.name for one in times if times[one] < len(calls)))
+
+
+def differing_text(names: Sequence[str]) -> str:
+    """The names of readings as a reader knows them who has not seen their values."""
+    return ", ".join(_SAID.get(name, name) for name in names)
 
 
 def _print_tensors(canvas: Canvas, result: CallResult) -> None:

@@ -53,10 +53,26 @@ def call_name(call: CallRecord, calls: Sequence[CallRecord]) -> str:
     return f"layer {call.layer}" if has_own_layer(call, calls) else call.prefix or "(no prefix)"
 
 
+def has_own_step(call: CallRecord, calls: Sequence[CallRecord]) -> bool:
+    """Whether the layer's number and the step name this call: the layer's other calls are the module's other steps."""
+    of_layer = [other for other in calls if other.layer == call.layer]
+    steps = {other.step for other in of_layer}
+    return call.layer is not None and len({other.module for other in of_layer}) == 1 and len(steps) == len(of_layer)
+
+
+def step_name(call: CallRecord, calls: Sequence[CallRecord]) -> str:
+    """``layer 3``, ``layer 3, step 7`` where the layer has several, or the prefix where no number names the call."""
+    if has_own_layer(call, calls) or not has_own_step(call, calls):
+        return call_name(call, calls)
+    return f"layer {call.layer}, step {call.step}"
+
+
 def how_to_open(call: CallRecord, calls: Sequence[CallRecord]) -> str:
     """The option that picks one call out of its file."""
     if has_own_layer(call, calls):
         return f"--layer {call.layer}"
+    if has_own_step(call, calls):
+        return f"--layer {call.layer} --step {call.step}"
     return f"--prefix {shlex.quote(call.prefix)}"
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attn_cli.inspection.metrics import METRICS, Metric
 from attn_cli.reporters.terminal.canvas import Canvas
-from attn_cli.reporters.terminal.figures import decimal as decimal
+from attn_cli.reporters.terminal.figures import decimal
 from attn_cli.reporters.terminal.palette import BAD, LEVELS
 
 UNITS = {"share": "from 0 to 1", "ratio": "no unit", "logit": "logits"}

@@ -11,8 +11,9 @@ from rich.text import Text
 from attn_cli.inspection.metrics import METRICS
 from attn_cli.inspection.ranking import Order
 from attn_cli.reporters.terminal.canvas import Canvas
+from attn_cli.reporters.terminal.figures import decimal
 from attn_cli.reporters.terminal.labels import is_broken
-from attn_cli.reporters.terminal.metric_scale import UNITS, Scale, decimal, definition, no_value
+from attn_cli.reporters.terminal.metric_scale import UNITS, Scale, definition, no_value
 from attn_cli.reporters.terminal.palette import BAD, LABEL_STYLES
 from attn_cli.reporters.terminal.pictures import pictured_batches
 from attn_cli.reporters.terminal.tables import Column, print_table

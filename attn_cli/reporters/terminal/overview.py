@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-
 from attn_cli.inspection.types import Finding
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.findings import print_findings
@@ -13,13 +9,12 @@ from attn_cli.reporters.terminal.header import print_backend, print_conventions,
 from attn_cli.reporters.terminal.merged import merged_findings
 from attn_cli.reporters.terminal.overview_labels import print_labels
 from attn_cli.reporters.terminal.overview_layers import print_layers
-from attn_cli.reporters.terminal.overview_lines import Lines
+from attn_cli.reporters.terminal.overview_lines import MOST_STEPS, Lines
 from attn_cli.reporters.terminal.overview_metric import print_metric, print_ranking
 from attn_cli.reporters.terminal.overview_worth import print_worth_looking
-from attn_cli.results import CallResult, ModuleResult, RunResult
+from attn_cli.results import RunResult
 
 _MOST_FINDINGS = 12
-_NUMBER = re.compile(r"\d+")
 
 
 def print_overview(canvas: Canvas, result: RunResult) -> None:
@@ -48,36 +43,15 @@ def _print_how_to_open(canvas: Canvas, lines: Lines) -> None:
     said = f"shows every head of {lines.name(place, opened)}, with {pictures} and metrics."
     canvas.line()
     canvas.paragraph(canvas.join([canvas.text(lines.option(place, opened), "bold"), said]))
+    steps = len(lines.result.modules[place].calls)
+    if lines.have_steps and steps > 1:
+        which = f"its first {MOST_STEPS} steps" if steps > MOST_STEPS else "its steps"
+        canvas.paragraph(canvas.join([canvas.text(lines.option(place), "bold"), f"shows {which}, a line each."]))
 
 
 def _findings(lines: Lines) -> list[Finding]:
     """Every finding with its layer; the same one in several layers or steps once."""
-    found = [
-        (record, finding)
-        for record, module in zip(lines.records, lines.result.modules, strict=True)
-        for finding in _over_steps(module)
-    ]
-    return merged_findings(found, lines.records)
-
-
-def _over_steps(module: ModuleResult) -> Iterator[Finding]:
-    """A module's findings; those of several steps that differ in nothing but numbers once, as the first step has it."""
-    if len(module.calls) == 1:
-        yield from module.calls[0].inspection.findings
-        return
-    groups: dict[tuple[object, ...], list[tuple[CallResult, Finding]]] = {}
-    for call in module.calls:
-        for finding in call.inspection.findings:
-            key = (finding.code, finding.severity, _NUMBER.sub("", finding.message), finding.hint)
-            groups.setdefault(key, []).append((call, finding))
-    for group in groups.values():
-        yield _first_of(group, len(module.calls))
-
-
-def _first_of(group: Sequence[tuple[CallResult, Finding]], total: int) -> Finding:
-    call, finding = group[0]
-    steps = len({one.call.step for one, _ in group})
-    where = f"step {call.call.step}" if steps == 1 else f"{steps} of {total} steps, first in step {call.call.step}"
-    counts = [one.count for _, one in group if one.count is not None]
-    count = sum(counts) if len(counts) == len(group) else finding.count
-    return replace(finding, count=count, message=f"{finding.message} (in {where})")
+    modules = lines.result.modules
+    calls = [call for module in modules for call in module.calls]
+    found = [(call.call, finding) for call in calls for finding in call.inspection.findings]
+    return merged_findings(found, [call.call for call in calls])

@@ -27,12 +27,12 @@ SHORT_LABELS = {
 
 def print_labels(canvas: Canvas, lines: Lines) -> None:
     """Every head's label; a star where its batch items or steps differ."""
-    canvas.heading("Heads", f"what each does in each {'step' if lines.are_steps else 'layer'}")
+    canvas.heading(lines.title("Heads"), f"what each does in each {'step' if lines.are_steps else 'layer'}")
     of_line = [{head.head: head for head in module.heads} for module in lines.modules]
     columns = [lines.column(canvas)]
     for number in head_numbers(lines):
         cells = tuple(_label(canvas, heads.get(number)) for heads in of_line)
-        columns.append(Column(canvas.text(number, "dim"), cells, right=False))
+        columns.append(Column(head_name(canvas, number), cells, right=False))
     print_table(canvas, columns, gap=1)
     _print_legend(canvas, lines)
 
@@ -40,6 +40,11 @@ def print_labels(canvas: Canvas, lines: Lines) -> None:
 def head_numbers(lines: Lines) -> list[int]:
     """The heads that any line has."""
     return sorted({head.head for module in lines.modules for head in module.heads})
+
+
+def head_name(canvas: Canvas, number: int) -> Text:
+    """``h3``, which no layer's number is taken for."""
+    return canvas.text(f"h{number}", "dim")
 
 
 def _label(canvas: Canvas, head: HeadSummary | None) -> Text:
@@ -56,14 +61,15 @@ def full_label(canvas: Canvas, head: HeadSummary) -> Text:
 
 
 def _print_legend(canvas: Canvas, lines: Lines) -> None:
-    found = {head.label for module in lines.modules for head in module.heads}
+    heads = [head for module in lines.modules for head in module.heads]
+    found = {head.label for head in heads}
     parts = [
         canvas.join([canvas.text(short, LABEL_STYLES[label]), canvas.text(label, "dim")])
         for label, short in SHORT_LABELS.items()
         if label in found and short != label
     ]
-    if lines.over:
+    if any(not head.is_unanimous for head in heads):
         parts.append(canvas.text(f"* most {lines.over}, not all", "dim"))
-    if any(head.label == "broken" and not head.is_unanimous for module in lines.modules for head in module.heads):
+    if any(head.label == "broken" and not head.is_unanimous for head in heads):
         parts.append(canvas.text("BAD* broken in some", "dim"))
     canvas.paragraph(canvas.join(parts, " · "), indent=2)

@@ -8,10 +8,11 @@ from rich.text import Text
 
 from attn_cli.benchmark.timing import median_and_iqr
 from attn_cli.reporters.terminal.canvas import Canvas
+from attn_cli.reporters.terminal.figures import milliseconds
 from attn_cli.reporters.terminal.overview_lines import Lines
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.tables import Column, print_table
-from attn_cli.reporters.terminal.timing import figure, milliseconds
+from attn_cli.reporters.terminal.timing import figure
 from attn_cli.results import CallResult, ModuleResult
 
 _TEXTS = ("B, Hq, Sq, Sk", "kernel")

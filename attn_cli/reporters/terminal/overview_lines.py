@@ -12,6 +12,7 @@ from attn_cli.inputs.types import CallRecord
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.labels import call_name, has_own_layer, how_to_open
 from attn_cli.reporters.terminal.tables import Column
+from attn_cli.reporters.terminal.text import ranges
 from attn_cli.results import CallResult, ModuleResult, RunResult
 
 MOST_STEPS = 32
@@ -71,11 +72,21 @@ class Lines:
         """The names of the lines, or of those at these places, as a table's first column."""
         chosen = range(len(self.names)) if places is None else places
         cells = tuple(canvas.text(self.names[place], "bold") for place in chosen)
-        return Column(self.header(canvas), cells, repeat=True)
+        return Column(self.header(canvas), cells, right=self._have_numbers, repeat=True)
 
     def header(self, canvas: Canvas) -> Text:
-        """``layer`` or ``step``."""
-        return canvas.text("step" if self.are_steps else "layer", "dim")
+        """``layer``, ``module`` where paths are their names, or ``step``."""
+        return canvas.text("step" if self.are_steps else "layer" if self._have_numbers else "module", "dim")
+
+    @cached_property
+    def _have_numbers(self) -> bool:
+        return all(name.isdecimal() for name in self.names)
+
+    def title(self, name: str) -> str:
+        """``Heads``, or ``Heads of layer 3`` where no other module has a line."""
+        record = self.records[0]
+        is_named = len(self.records) == 1 and (record.layer is not None or record.prefix)
+        return f"{name} of {self.name(0)}" if is_named else name
 
     def name(self, module: int, call: CallResult | None = None) -> str:
         """``layer 3``, ``layer 3 at step 7``, or the module's path in the same way."""
@@ -86,7 +97,8 @@ class Lines:
         """What picks a module out of its file, or one of its calls: ``--layer 3 --step 7``."""
         record, calls = self.records[module], self.result.modules[module].calls
         if call is None:
-            few = f" --step 0-{MOST_STEPS - 1}" if len(calls) > MOST_STEPS else ""
+            first = [one.call.step for one in calls[:MOST_STEPS]]
+            few = f" --step {ranges(first)}" if len(calls) > MOST_STEPS else ""
             return how_to_open(record, self.records) + few
         if not self._has_steps(module):
             return how_to_open(call.call, [call.call]) if record.layer is None else how_to_open(record, self.records)

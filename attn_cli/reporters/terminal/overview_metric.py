@@ -10,7 +10,7 @@ from attn_cli.inspection.over_calls import HeadSummary
 from attn_cli.inspection.ranking import Order, ranked
 from attn_cli.reporters.terminal.canvas import Canvas
 from attn_cli.reporters.terminal.metric_scale import UNITS, Scale, definition, metric_named, no_value
-from attn_cli.reporters.terminal.overview_labels import full_label, head_numbers
+from attn_cli.reporters.terminal.overview_labels import full_label, head_name, head_numbers
 from attn_cli.reporters.terminal.overview_lines import Lines
 from attn_cli.reporters.terminal.tables import Column, print_table
 from attn_cli.reporters.terminal.text import count
@@ -20,7 +20,7 @@ _MOST_RANKED = 20
 
 def print_metric(canvas: Canvas, lines: Lines, name: str) -> None:
     """A row a layer, a column a head, each cell the head's value; range and definition below."""
-    canvas.heading(name, f"plain means over {lines.over}" if lines.over else "of each head in each layer")
+    canvas.heading(lines.title(name), f"plain means over {lines.over}" if lines.over else "of each head in each layer")
     of_line = [{head.head: head for head in module.heads} for module in lines.modules]
     scale = Scale.of([_value(head, name) for heads in of_line for head in heads.values()])
     if math.isnan(scale.low):
@@ -29,7 +29,7 @@ def print_metric(canvas: Canvas, lines: Lines, name: str) -> None:
         columns = [lines.column(canvas)]
         for number in head_numbers(lines):
             cells = tuple(_cell(canvas, heads.get(number), name, scale) for heads in of_line)
-            columns.append(Column(canvas.text(number, "dim"), cells))
+            columns.append(Column(head_name(canvas, number), cells))
         print_table(canvas, columns, gap=1)
         canvas.paragraph(_range(canvas, scale, name), indent=2)
     canvas.paragraph(definition(canvas, name), indent=2)

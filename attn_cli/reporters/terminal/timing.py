@@ -7,7 +7,7 @@ import math
 from attn_cli.benchmark.timing import median_and_iqr
 from attn_cli.inspection.types import Verification
 from attn_cli.reporters.terminal.canvas import Canvas
-from attn_cli.reporters.terminal.figures import milliseconds as milliseconds
+from attn_cli.reporters.terminal.figures import milliseconds
 from attn_cli.reporters.terminal.findings import place_text
 from attn_cli.reporters.terminal.palette import BAD, GOOD
 from attn_cli.reporters.terminal.text import count
@@ -17,10 +17,14 @@ from attn_cli.results import RunTiming
 def print_timing(canvas: Canvas, timing: RunTiming) -> None:
     """Load, device copy, attention and inspection, in milliseconds."""
     canvas.heading("Time")
-    parts = [("load", milliseconds(timing.load)), ("to device", milliseconds(timing.to_device))]
-    parts += [("attention", attention_time(timing.attention)), ("inspection", milliseconds(timing.inspection))]
-    texts = [canvas.join([canvas.text(name, "dim"), canvas.text(value)]) for name, value in parts]
+    texts = [canvas.join([canvas.text(name, "dim"), canvas.text(value)]) for name, value in timing_texts(timing)]
     canvas.paragraph(canvas.join(texts, " · "), indent=2, hanging=2)
+
+
+def timing_texts(timing: RunTiming) -> list[tuple[str, str]]:
+    """Each step's name and its time in words."""
+    parts = [("load", milliseconds(timing.load)), ("to device", milliseconds(timing.to_device))]
+    return [*parts, ("attention", attention_time(timing.attention)), ("inspection", milliseconds(timing.inspection))]
 
 
 def attention_time(samples: tuple[float, ...]) -> str:
@@ -34,8 +38,13 @@ def print_verification(canvas: Canvas, verification: Verification) -> None:
     """Whether the weights shown times V are the kernel's output."""
     agrees = verification.holds
     mark = canvas.text("✓" if agrees else "✗", GOOD if agrees else BAD)
-    said = canvas.text(_agreement(verification) if agrees else _disagreement(verification), "" if agrees else BAD)
+    said = canvas.text(verification_text(verification), "" if agrees else BAD)
     canvas.paragraph(canvas.join([mark, said]), indent=2, hanging=2)
+
+
+def verification_text(verification: Verification) -> str:
+    """Whether the weights shown times V are the kernel's output, in words."""
+    return _agreement(verification) if verification.holds else _disagreement(verification)
 
 
 def _agreement(verification: Verification) -> str:

@@ -66,7 +66,7 @@ class AsRead:
 
 
 @dataclass(frozen=True)
-class Recording:
+class GivenResult:
     """One recorded tensor of the selected part of a call.
 
     Attributes:
@@ -174,21 +174,21 @@ def _drowned(piece: Piece) -> Tensor:
     return torch.zeros(shape, dtype=torch.bool) if found is None else found[0].expand(shape)
 
 
-def _hidden_fault(recording: Recording, piece: Piece) -> Tensor:
+def _hidden_fault(recording: GivenResult, piece: Piece) -> Tensor:
     return ~recording.exact(piece).isfinite() & recording.of(piece).isfinite()
 
 
-def _broken(recording: Recording, piece: Piece) -> Tensor:
+def _broken(recording: GivenResult, piece: Piece) -> Tensor:
     cells = recording.exact(piece).isfinite() & ~recording.of(piece).isfinite()
     return cells & ~_empty(piece)[..., None]
 
 
-def _empty_broken(recording: Recording, piece: Piece) -> Tensor:
+def _empty_broken(recording: GivenResult, piece: Piece) -> Tensor:
     cells = recording.exact(piece).isfinite() & ~recording.of(piece).isfinite()
     return cells & _empty(piece)[..., None]
 
 
-def _uniform(recording: Recording, piece: Piece) -> Tensor:
+def _uniform(recording: GivenResult, piece: Piece) -> Tensor:
     """Rows without a visible key that hold the mean over all keys."""
     found, empty = recording.of(piece), _empty(piece)
     if recording.name == "weights":
@@ -202,7 +202,7 @@ def _uniform(recording: Recording, piece: Piece) -> Tensor:
     return (near & is_other & empty & (piece.inputs.rules.mask.value is None))[..., None].expand_as(found)
 
 
-def _hidden_keys(recording: Recording, piece: Piece) -> Tensor:
+def _hidden_keys(recording: GivenResult, piece: Piece) -> Tensor:
     """Weight where the definition gives exactly 0 because the key is hidden."""
     keep, logits = piece.steps.keep, piece.steps.biased
     hidden = logits == -torch.inf if keep is None else (logits == -torch.inf) | ~keep
@@ -211,7 +211,7 @@ def _hidden_keys(recording: Recording, piece: Piece) -> Tensor:
     return hidden.expand_as(piece.steps.weights)[0] & _far(recording, piece)
 
 
-def _row_sum(recording: Recording, piece: Piece) -> Tensor:
+def _row_sum(recording: GivenResult, piece: Piece) -> Tensor:
     """Rows whose weights do not sum to what they should: 1, or what a sink leaves."""
     found, exact = recording.of(piece), recording.exact(piece)
     limit = max(ROW_SUM * torch.finfo(recording.dtype).eps, SMALLEST_ROW_SUM)
@@ -219,16 +219,16 @@ def _row_sum(recording: Recording, piece: Piece) -> Tensor:
     return off[..., None].expand_as(found)
 
 
-def _other(recording: Recording, piece: Piece) -> Tensor:
+def _other(recording: GivenResult, piece: Piece) -> Tensor:
     return _far(recording, piece) & ~_drowned(piece)[..., None]
 
 
-def _far(recording: Recording, piece: Piece) -> Tensor:
+def _far(recording: GivenResult, piece: Piece) -> Tensor:
     found, exact = recording.of(piece), recording.exact(piece)
     return (found - exact).abs() > recording.tolerance(piece)
 
 
-Mark = Callable[[Recording, Piece], Tensor]
+Mark = Callable[[GivenResult, Piece], Tensor]
 _KINDS: dict[Kind, Mark] = {
     Kind.HIDDEN_FAULT: _hidden_fault,
     Kind.BROKEN: _broken,
