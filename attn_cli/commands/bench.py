@@ -6,6 +6,7 @@ import math
 import os
 
 from attn_cli.commands import options as opt
+from attn_cli.commands.figure_options import FigureWidth, Pdf, Png, Svg, figures_asked_for
 from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import parse_names, parse_share, parse_sizes
 from attn_cli.errors import UsageError, in_file
@@ -45,6 +46,10 @@ def bench(
     csv: opt.BenchCsv = False,
     markdown: opt.BenchMarkdown = False,
     save: opt.BenchSave = None,
+    svg: Svg = None,
+    png: Png = None,
+    pdf: Pdf = None,
+    figure_width: FigureWidth = None,
 ) -> int:
     """Time attention backends side by side, each output compared with float64 before it is timed.
 
@@ -55,6 +60,7 @@ def bench(
     margin = parse_share("--fail-on-regression", fail_on_regression)
     _check_time(min_time)
     _check_files(baseline, save, margin)
+    figures = figures_asked_for(svg, png, pdf, figure_width, (baseline,))
     sizes = {
         "seq": parse_sizes("--seq", seq), "queries": parse_sizes("--queries", queries),
         "batch": parse_sizes("--batch", batch), "heads": parse_sizes("--heads", heads),
@@ -67,7 +73,7 @@ def bench(
 
     request = BenchRequest(
         **sizes, dtypes=dtypes, causal=causal, mode=mode.value, device=device, backends=backends,
-        min_time=min_time, baseline=baseline, margin=margin, form=form, save=save,
+        min_time=min_time, baseline=baseline, margin=margin, form=form, save=save, figures=figures,
     )  # fmt: skip
     return run_request(request)
 

@@ -20,6 +20,7 @@ from attn_cli.commands.options import Form
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.reporters.atomic import atomic_write
 from attn_cli.reporters.bench_text import bench_csv, bench_markdown
+from attn_cli.reporters.figures import FigureRequest, write_bench_figures
 from attn_cli.reporters.json_report import Document, bench_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.terminal import render_bench
@@ -67,6 +68,7 @@ class BenchRequest:
     margin: float | None
     form: Form
     save: str | None
+    figures: FigureRequest | None = None
 
 
 def run_request(request: BenchRequest) -> int:
@@ -127,16 +129,18 @@ def _compared(report: BenchReport, baseline: Baseline, margin: float) -> BenchRe
 def _give_out(report: BenchReport, request: BenchRequest) -> int:
     """Save what is to be saved, then print the report. Returns the exit code.
 
-    Where it cannot be saved it is printed all the same: it may have taken an hour to measure.
+    Where it cannot be saved or drawn it is printed all the same: it may have taken an hour to measure.
     """
     code = _exit_code(report, request)
     document = bench_document(report, code)
     failure: ResourceError | None = None
-    if request.save is not None:
-        try:
+    try:
+        if request.save is not None:
             _save(document, request.save)
-        except ResourceError as error:
-            failure = error
+        if request.figures is not None:
+            write_bench_figures(report, request.figures)
+    except ResourceError as error:
+        failure = error
     if request.form == "json" and failure is None:
         write_document(document, sys.stdout)
     elif request.form == "table":

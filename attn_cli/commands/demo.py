@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from attn_cli.commands import options as opt
+from attn_cli.commands.figure_options import FigureWidth, Pdf, Png, Svg, figures_asked_for
 from attn_cli.commands.imports import for_good
+from attn_cli.commands.page_options import Html, HtmlBudget, page_asked_for
 from attn_cli.commands.parsing import Lengths, parse_align, parse_valid_lens, parse_window, parse_zoom
+from attn_cli.commands.showing import Screenshot, check_screenshot
 
 SHAPE = "What to draw"
 
@@ -56,6 +59,13 @@ def demo(
     json_output: opt.Json = False,
     weights: opt.JsonWeights = False,
     save: SaveCall = None,
+    html: Html = None,
+    html_budget: HtmlBudget = None,
+    svg: Svg = None,
+    png: Png = None,
+    pdf: Pdf = None,
+    figure_width: FigureWidth = None,
+    screenshot: Screenshot = None,
 ) -> int:
     """Inspect multi-head attention on random tensors; the defaults are the textbook's example.
 
@@ -64,6 +74,8 @@ def demo(
     """
     lengths: Lengths | Literal["random"] | None = "random" if valid_lens == "random" else parse_valid_lens(valid_lens)
     align, sides, window_shown = parse_align(causal_align), parse_window(window), parse_zoom(zoom)
+    figures, page = figures_asked_for(svg, png, pdf, figure_width), page_asked_for(html, html_budget, (save,))
+    check_screenshot(screenshot, json_output, (save, html, svg))
     with for_good():
         from attn_cli.commands.drawing import run_drawing
         from attn_cli.commands.running import RunRequest
@@ -76,6 +88,7 @@ def demo(
         window=sides, dtype=DTYPES[dtype.value],
     )  # fmt: skip
     request = RunRequest(
-        "demo", device, None, backend.value, repeat, top, similarity, weights, json_output, save, window_shown
-    )
+        "demo", device, None, backend.value, repeat, top, similarity, weights, json_output, save, window_shown,
+        figures=figures, page=page, screenshot=screenshot,
+    )  # fmt: skip
     return run_drawing(drawing, request, with_lesson=steps)

@@ -6,15 +6,16 @@ import time
 from dataclasses import replace
 
 from attn_cli.attention.types import ModuleInputs
+from attn_cli.commands.paging import PagePlan
 from attn_cli.commands.running import RunRequest, report, run_one
+from attn_cli.commands.showing import Showing
 from attn_cli.inputs.draws import DrawOptions, draw_call
 from attn_cli.lesson import build_lesson
 from attn_cli.pipeline import resource_errors
-from attn_cli.reporters.capture import save_call
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.saved import check_save
+from attn_cli.reporters.saved_call import save_call
 from attn_cli.reporters.terminal import render_lesson
-from attn_cli.reporters.terminal.console import make_console
 from attn_cli.results import RunResult
 
 
@@ -26,10 +27,13 @@ def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool)
         call = draw_call(drawing)
     load_ms = (time.perf_counter() - start) * 1e3
     save, request = request.save, replace(request, save=None)
+    detail = None if request.page is None else PagePlan(request.page, [1.0], request.top).next(call)
     with progress_bar() as progress:
-        result = RunResult(request.command, (run_one(call, request, load_ms, progress),))
+        result = RunResult(request.command, (run_one(call, request, load_ms, progress, detail=detail),))
     if save is not None:
         save_call(call, save)
+    showing = Showing(request.screenshot)
     if with_lesson and not request.json_output and isinstance(call.inputs, ModuleInputs):
-        render_lesson(build_lesson(call.inputs), make_console())
-    return report(result, request)
+        lesson = build_lesson(call.inputs)
+        showing.show(lambda console: render_lesson(lesson, console))
+    return report(result, request, showing)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.timing import ENOUGH_SECONDS
+from attn_cli.commands.paging import PagePlan, write_out
+from attn_cli.commands.showing import Showing
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.inspection.options import InspectOptions, Zoom
+from attn_cli.inspection.coarser import coarser
+from attn_cli.inspection.options import DetailOptions, InspectOptions, Zoom
 from attn_cli.inspection.ranking import Order
 from attn_cli.pipeline import RunOptions, run_call
+from attn_cli.reporters.figures import FigureRequest, write_run_figures
+from attn_cli.reporters.html import PageRequest
 from attn_cli.reporters.json_report import run_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.saved import check_save, save_outputs
@@ -25,6 +30,8 @@ from attn_cli.results import CallResult, RunResult
 Progress = Callable[[int, int], None]
 PICTURE = 64
 THUMBNAIL = 16  # cells of a side where no picture is shown, so that thousands of calls can be held
+FIGURE = 256  # cells of a side in a figure: finer ones cannot be told apart in print
+FIGURE_OF_SEVERAL = 32  # the same where it shows every head of several calls
 TIMING_SECONDS = 2.0  # for all calls together
 
 
@@ -45,6 +52,9 @@ class RunRequest:
     zoom: Zoom | None = None
     metric: str | None = None
     order: Order | None = None
+    figures: FigureRequest | None = None
+    page: PageRequest | None = None
+    screenshot: str | None = None
 
 
 def run_file(read: ReadOptions, request: RunRequest) -> int:
@@ -53,12 +63,14 @@ def run_file(read: ReadOptions, request: RunRequest) -> int:
     start = time.perf_counter()
     with open_calls(read) as source:
         results = []
+        page = PagePlan.of(request.page, source.plans, request.top)
         with progress_bar() as progress:
             for number, plan in enumerate(source.plans):
                 call = plan.load()
                 load_ms = (time.perf_counter() - start) * 1e3
                 part = part_of(progress, number, len(source.plans))
-                results.append(run_one(call, request, load_ms, part, calls=len(source.plans)))
+                detail = None if page is None else page.next(call)
+                results.append(run_one(call, request, load_ms, part, calls=len(source.plans), detail=detail))
                 start = time.perf_counter()
         return report(RunResult(request.command, tuple(results), request.metric, request.order), request)
 
@@ -68,11 +80,23 @@ def part_of(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def run_one(call: LoadedCall, request: RunRequest, load_ms: float, progress: Progress, *, calls: int = 1) -> CallResult:
-    """Run one call out of so many; its pictures are sized for the terminal where they will be shown."""
+def run_one(
+    call: LoadedCall,
+    request: RunRequest,
+    load_ms: float,
+    progress: Progress,
+    *,
+    calls: int = 1,
+    detail: DetailOptions | None = None,
+) -> CallResult:
+    """Run one call out of so many; its pictures are as fine as the finest of what will show them."""
     rows, columns = _picture_size(call, request, is_alone=calls == 1)
+    if detail is not None:
+        rows, columns = max(rows, detail.picture_rows), max(columns, detail.picture_columns)
     shows_weights = request.weights and (request.json_output or request.save is not None)
-    inspect = InspectOptions(request.top, shows_weights, request.similarity, rows, columns, zoom=request.zoom)
+    inspect = InspectOptions(
+        request.top, shows_weights, request.similarity, rows, columns, zoom=request.zoom, detail=detail
+    )
     options = RunOptions(
         request.device, request.dtype, request.backend, request.repeat, inspect,
         keep_outputs=request.save is not None, timing_seconds=min(ENOUGH_SECONDS, TIMING_SECONDS / calls),
@@ -81,13 +105,27 @@ def run_one(call: LoadedCall, request: RunRequest, load_ms: float, progress: Pro
 
 
 def _picture_size(call: LoadedCall, request: RunRequest, *, is_alone: bool) -> tuple[int, int]:
-    """Rows and columns of cells at most. Only a zoom's are in the JSON."""
+    """Rows and columns of cells at most, in the largest of all that is given out."""
+    heads, queries = (_shown_heads(call), len(call.inputs.rules.mask.places)) if is_alone else (0, 0)
+    rows, columns = _printed_size(request, heads, queries, is_alone=is_alone)
+    if request.figures is None:
+        return rows, columns
+    side = _figure_size(is_alone=is_alone)
+    return max(rows, side), max(columns, side)
+
+
+def _figure_size(*, is_alone: bool) -> int:
+    return FIGURE if is_alone else FIGURE_OF_SEVERAL
+
+
+def _printed_size(request: RunRequest, heads: int, queries: int, *, is_alone: bool) -> tuple[int, int]:
+    """Rows and columns of cells that the terminal or the JSON has at most. Only a zoom's are in the JSON."""
     if request.json_output:
         return (PICTURE, PICTURE) if is_alone or request.zoom is not None else (THUMBNAIL, THUMBNAIL)
     if not is_alone:
         return THUMBNAIL, THUMBNAIL
-    last = None if request.zoom is None else _last_query(call, request.zoom)
-    return picture_limits(make_console().width, _shown_heads(call), last)
+    last = None if request.zoom is None else _last_query(queries, request.zoom)
+    return picture_limits(make_console().width, heads, last)
 
 
 def _shown_heads(call: LoadedCall) -> int:
@@ -96,17 +134,52 @@ def _shown_heads(call: LoadedCall) -> int:
     return call.inputs.num_heads if isinstance(call.inputs, ModuleInputs) else call.inputs.q.shape[1]
 
 
-def _last_query(call: LoadedCall, zoom: Zoom) -> int:
-    total = len(call.inputs.rules.mask.places)
-    return (total if zoom.query_stop is None else zoom.query_stop) - 1
+def _last_query(queries: int, zoom: Zoom) -> int:
+    return (queries if zoom.query_stop is None else zoom.query_stop) - 1
 
 
-def report(result: RunResult, request: RunRequest) -> int:
-    """Save what is to be saved, then print the report. Returns the exit code."""
+def report(result: RunResult, request: RunRequest, showing: Showing | None = None) -> int:
+    """Save what is to be saved, then print the report. Returns the exit code.
+
+    Args:
+        result: what ran.
+        request: how to give it out.
+        showing: what was shown before; None where nothing was.
+    """
+    showing = showing or Showing(request.screenshot)
     if request.save is not None:
         save_outputs(result, request.save)
+    if request.figures is not None:
+        write_run_figures(_drawn(result), request.figures)
+    if request.page is not None:
+        write_out(result, request.page)
+    printed = _printed(result, request)
     if request.json_output:
-        write_document(run_document(result), sys.stdout)
+        write_document(run_document(printed), sys.stdout)
     else:
-        render_run(result, make_console())
+        showing.show(lambda console: render_run(printed, console))
+        showing.finish()
     return 0
+
+
+def _drawn(result: RunResult) -> RunResult:
+    """The result with pictures that fit a figure, where the page had them finer."""
+    side = _figure_size(is_alone=len(result.calls) == 1)
+    return replace(result, calls=tuple(_with_pictures_of(call, side, side) for call in result.calls))
+
+
+def _printed(result: RunResult, request: RunRequest) -> RunResult:
+    """The result with pictures that fit what is printed, where another output had them finer."""
+    calls = (_printed_call(call, request, is_alone=len(result.calls) == 1) for call in result.calls)
+    return replace(result, calls=tuple(calls))
+
+
+def _printed_call(call: CallResult, request: RunRequest, *, is_alone: bool) -> CallResult:
+    index = call.inspection.index
+    size = _printed_size(request, len(index.heads), index.total_queries, is_alone=is_alone)
+    return _with_pictures_of(call, *size)
+
+
+def _with_pictures_of(call: CallResult, rows: int, columns: int) -> CallResult:
+    pictures = coarser(call.inspection.pictures, rows, columns)
+    return replace(call, inspection=replace(call.inspection, pictures=pictures))

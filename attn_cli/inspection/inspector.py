@@ -10,6 +10,7 @@ import torch
 from attn_cli.attention.types import AttentionInputs
 from attn_cli.inspection.accumulators import MarkedRows, MetricTotals, RowMarks
 from attn_cli.inspection.call import Call
+from attn_cli.inspection.coarser import coarser
 from attn_cli.inspection.findings import empty_rows_finding, faulty_rows_finding, input_findings
 from attn_cli.inspection.labels import label_heads
 from attn_cli.inspection.metrics import METRICS
@@ -22,7 +23,8 @@ from attn_cli.inspection.stream.spans import Spans
 from attn_cli.inspection.stream.threads import Crew, one_thread_each
 from attn_cli.inspection.stream.worker import Kept, Piece, Results, Worker, choose_functions
 from attn_cli.inspection.top import TopBuilder
-from attn_cli.inspection.types import Finding, Inspection, Pictures
+from attn_cli.inspection.types import Detail, Finding, Inspection, Pictures, TopPairs
+from attn_cli.inspection.windows import Softmax, windows_of
 from attn_cli.inspection.zoom import ZoomedPictures
 
 DEFAULT_OPTIONS = InspectOptions()
@@ -117,19 +119,31 @@ class _Walk:
         call, kept = self.call, self.results.kept
         metrics = {total.metric.name: total.result() for total in self.totals}
         alike = similarity(call, kept.reference, kept.total) if self.options.similarity else None
+        pictures = self.results.pictures.result()
+        top = self.results.top.result(kept.reference, kept.total, kept.weights)
         return Inspection(
             index=call.inputs.index,
             metrics=metrics,
             labels=label_heads(metrics),
-            pictures=self.zoomed or self.results.pictures.result(),
-            top=self.results.top.result(kept.reference, kept.total, kept.weights),
+            pictures=self.zoomed or pictures,
+            top=top,
             output=kept.output,
             lse=kept.lse,
             weights=kept.weights,
             sink_weights=kept.sinks,
             similarity=alike,
             findings=self._findings(),
+            detail=self._detail(pictures, top),
         )
+
+    def _detail(self, pictures: Pictures, top: TopPairs) -> Detail | None:
+        """The weights that are to be given one by one."""
+        kept, wanted = self.results.kept, self.options.detail
+        if wanted is None:
+            return None
+        softmax = Softmax(kept.reference, kept.total, kept.lse, kept.weights)
+        shown = coarser(pictures, wanted.picture_rows, wanted.picture_columns)
+        return Detail(shown, windows_of(self.call, softmax, top, wanted))
 
     def _findings(self) -> tuple[Finding, ...]:
         of_rows = (

@@ -45,6 +45,28 @@ def _range(first: int, stop: int | None) -> str:
 
 
 @dataclass(frozen=True)
+class DetailOptions:
+    """Which weights to give one by one, beside the metrics and the pictures.
+
+    Attributes:
+        picture_rows, picture_columns: cells that whoever shows the details wants of a head's picture at most.
+        whole: whether to give all weights of every head; the windows are then left out.
+        pairs: how many of the strongest pairs of each head get a window around them.
+        side: query rows and keys of a window.
+        corners: whether the first and the last rows and keys of each head get a window.
+        strongest_row: whether to give all weights of the strongest pair's query row.
+    """
+
+    picture_rows: int
+    picture_columns: int
+    whole: bool = False
+    pairs: int = 0
+    side: int = 24
+    corners: bool = False
+    strongest_row: bool = False
+
+
+@dataclass(frozen=True)
 class InspectOptions:
     """What to measure besides the metrics, and how finely.
 
@@ -57,6 +79,7 @@ class InspectOptions:
             rounding.
         block_keys: keys of a tile, in the same way.
         zoom: the window that the pictures show; None shows everything. It changes the pictures alone.
+        detail: which weights to give one by one; None gives none.
     """
 
     top: int = 3
@@ -67,3 +90,4 @@ class InspectOptions:
     block_rows: int | None = None
     block_keys: int | None = None
     zoom: Zoom | None = None
+    detail: DetailOptions | None = None

@@ -98,6 +98,44 @@ class TopPairs:
 
 
 @dataclass(frozen=True)
+class WeightWindow:
+    """The weights of some query rows of one head on some keys, one by one, on the CPU.
+
+    Attributes:
+        kind: ``"whole"``, ``"pair"`` (around one of the strongest pairs), ``"first"`` and ``"last"`` (the corners) or
+            ``"row"`` (the strongest pair's query row).
+        first_row: the first of its query rows, counted among those that were inspected.
+        first_key: the first of its keys.
+        weights: ``(r, t)`` in the accumulation dtype.
+        visible: bool, ``(r, t)``: False where the key is hidden from the row.
+        log_total: ``(r,)``, the logarithm of each row's denominator, the sink in it: a weight w has the logit
+            ln w + log_total. −∞ in a row whose denominator is empty.
+        sink: ``(r,)``, the learned sink's weight, or None.
+    """
+
+    kind: str
+    first_row: int
+    first_key: int
+    weights: Tensor
+    visible: Tensor
+    log_total: Tensor
+    sink: Tensor | None
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What was asked for beside the metrics, one by one.
+
+    Attributes:
+        pictures: the heads as pictures of all that was inspected, also where the inspection's own show a window.
+        windows: ``windows[b][h]``, in the order of their kinds' names in :class:`WeightWindow`.
+    """
+
+    pictures: Pictures
+    windows: tuple[tuple[tuple[WeightWindow, ...], ...], ...]
+
+
+@dataclass(frozen=True)
 class Verification:
     """The inspected weights times V against the output of the kernel that ran.
 
@@ -145,6 +183,7 @@ class Inspection:
         sink_weights: ``(B, Hq, Sq)`` where ``weights`` were asked for and there are sinks, else None.
         similarity: ``(B, Hq, Hq)`` Jensen-Shannon divergence in nats where it was asked for, else None.
         findings: what its user should know.
+        detail: weights one by one where they were asked for, else None.
     """
 
     index: CallIndex
@@ -158,3 +197,4 @@ class Inspection:
     sink_weights: Tensor | None
     similarity: Tensor | None
     findings: tuple[Finding, ...]
+    detail: Detail | None = None

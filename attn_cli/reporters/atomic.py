@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attn_cli.errors import ResourceError
+from attn_cli.errors import ResourceError, UsageError
 
 _ATTEMPTS = 100
 
@@ -49,6 +49,37 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def check_output(
+    option: str, path: str, other_suffixes: tuple[str, ...], is_written: str, onto: Iterable[str | None] = ()
+) -> None:
+    """Refuse a place that an output cannot be written to, before there is anything to write.
+
+    Args:
+        option: that names it.
+        path: where to.
+        other_suffixes: of names that promise another format, in lower case.
+        is_written: what it is written as, and which name is expected.
+        onto: files that are read, or written besides, and must not be replaced; None is no file.
+
+    Raises:
+        UsageError: where the suffix is one of those, or the file is.
+        ResourceError: as :func:`check_folder`.
+    """
+    if path.lower().endswith(other_suffixes):
+        raise UsageError(f"{option} {path}: {is_written}")
+    for other in onto:
+        if other is not None and path and _is_same(path, other):
+            what = "the input" if os.path.exists(other) else "the other output"
+            raise UsageError(f"{option} {path}: would replace {what} {other}; expected another name")
+    check_folder(path)
+
+
+def _is_same(path: str, other: str) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def check_folder(path: str) -> None:

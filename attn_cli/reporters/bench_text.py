@@ -20,8 +20,8 @@ from attn_cli.reporters.terminal.bench_numbers import (
     short,
     size,
 )
+from attn_cli.reporters.terminal.figures import milliseconds
 from attn_cli.reporters.terminal.text import harmless
-from attn_cli.reporters.terminal.timing import milliseconds
 
 CSV_COLUMNS = (
     "backend",

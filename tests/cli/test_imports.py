@@ -29,6 +29,7 @@ sys.stderr.write(f"imported: {{heavy}}, exit code: {{code}}\\n")
         (["record"], 2),
         (["record", "missing.py"], 2),
         (["record", "--calls", "x", "README.md"], 2),
+        (["record", "--tokenizer", "README.md", "README.md"], 2),
         (["check", "--help"], 0),
         (["--version"], 0),
         (["schema", "run"], 0),

@@ -1,0 +1,98 @@
+"""The options for figures, declared once for every command that draws them. Free of torch and of matplotlib."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from attn_cli.commands.options import OUTPUT
+from attn_cli.errors import UsageError
+from attn_cli.reporters.figures import DOUBLE, SINGLE, FigureFile, FigureRequest
+from attn_cli.reporters.figures.request import FORMATS
+
+WIDTHS = {"single": SINGLE, "double": DOUBLE}
+NARROWEST, WIDEST = 2.0, 40.0  # inches
+
+Svg = Annotated[
+    str | None,
+    typer.Option(
+        "--svg", metavar="OUT.svg", help="Write a figure, its text as text (attn-cli\\[plot]).", rich_help_panel=OUTPUT
+    ),
+]
+Png = Annotated[
+    str | None,
+    typer.Option("--png", metavar="OUT.png", help="The same with 300 dots an inch.", rich_help_panel=OUTPUT),
+]
+Pdf = Annotated[
+    str | None,
+    typer.Option("--pdf", metavar="OUT.pdf", help="The same with its font embedded.", rich_help_panel=OUTPUT),
+]
+FigureWidth = Annotated[
+    str | None,
+    typer.Option(
+        "--figure-width",
+        metavar="single|double|INCHES",
+        help=f"One column ({SINGLE} inches) or two ({DOUBLE}) of a page. \\[default: double]",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def figures_asked_for(
+    svg: str | None, png: str | None, pdf: str | None, width: str | None, onto: Iterable[str | None] = ()
+) -> FigureRequest | None:
+    """The figures to write, refused before anything is computed where they cannot be; None where none was asked for.
+
+    Args:
+        svg: a file to write, or None.
+        png: another.
+        pdf: another.
+        width: ``single``, ``double`` or inches; None is the default.
+        onto: files that are read and must not be replaced.
+
+    Raises:
+        UsageError: where matplotlib is missing, a suffix promises another format, a file is one that is read, or the
+            width is none.
+        ResourceError: where a folder is missing or may not be written to.
+    """
+    asked = {name: path for name, path in zip(FORMATS, (svg, png, pdf), strict=True) if path is not None}
+    inches = _inches(width)
+    if not asked:
+        if width is not None:
+            raise UsageError(f"--figure-width {width}: found no figure; expected --svg, --png or --pdf too")
+        return None
+    if find_spec("matplotlib") is None:
+        needs = f"--{next(iter(asked))} needs the package matplotlib; expected it to be installed"
+        raise UsageError(needs, "pip install 'attn-cli[plot]'")
+    read = [path for path in onto if path is not None]
+    for name, path in asked.items():
+        _check(f"--{name} {path}", name, path, read)
+    return FigureRequest(tuple(FigureFile(path, name) for name, path in asked.items()), inches)
+
+
+def _check(said: str, suffix: str, path: str, read: list[str]) -> None:
+    from attn_cli.reporters.atomic import check_folder
+
+    if not path.lower().endswith(f".{suffix}"):
+        raise UsageError(f"{said}: expected a name that ends in .{suffix}")
+    for other in read:
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise UsageError(f"{said}: would replace the input {other}; expected another name")
+    check_folder(path)
+
+
+def _inches(width: str | None) -> float:
+    if width is None:
+        return DOUBLE
+    try:
+        inches = WIDTHS.get(width.strip()) or float(width.strip().removesuffix("in"))
+    except ValueError:
+        inches = math.nan
+    if not NARROWEST <= inches <= WIDEST:
+        raise UsageError(f"--figure-width {width}: expected single, double or {NARROWEST:g} to {WIDEST:g} inches")
+    return inches

@@ -1,0 +1,92 @@
+"""What a command prints, on the terminal and, where it was asked for, in a picture of the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from attn_cli.commands.options import OUTPUT
+from attn_cli.errors import UsageError
+
+OPTION = "--screenshot"
+Screenshot = Annotated[
+    str | None,
+    typer.Option(
+        OPTION, metavar="OUT.svg", help="Write what the terminal shows as a picture, in colour.", rich_help_panel=OUTPUT
+    ),
+]
+Render = Callable[[Console], None]
+
+
+class Showing:
+    """Shows reports on standard output, and keeps what shows them for the picture.
+
+    Args:
+        screenshot: the file to write, or None.
+    """
+
+    def __init__(self, screenshot: str | None = None) -> None:
+        self._screenshot, self._shown = screenshot, list[Render]()
+
+    def show(self, render: Render) -> None:
+        """Print a report."""
+        from attn_cli.reporters.terminal.console import make_console
+
+        render(make_console())
+        self._shown.append(render)
+
+    def finish(self) -> None:
+        """Write the picture, if one was asked for.
+
+        Raises:
+            ResourceError: where it cannot be written.
+        """
+        if self._screenshot is None:
+            return
+        from attn_cli.reporters.screenshot import save_screenshot
+        from attn_cli.reporters.terminal.console import make_console
+
+        def show_all(console: Console) -> None:
+            for render in self._shown:
+                render(console)
+
+        save_screenshot(show_all, self._screenshot, make_console().width, _title(sys.argv[1:]))
+
+
+def check_screenshot(path: str | None, json_output: bool, onto: Iterable[str | None] = ()) -> None:
+    """Refuse a picture that cannot be written, before anything is computed.
+
+    Args:
+        path: of the picture, or None.
+        json_output: whether JSON is printed, so that the terminal shows no report.
+        onto: files that are read, or written besides, and must not be replaced.
+
+    Raises:
+        UsageError: where there is nothing to show, the suffix promises another format, or the file is one of those.
+        ResourceError: where the folder is missing or may not be written to.
+    """
+    if path is None:
+        return
+    from attn_cli.reporters.atomic import check_output
+
+    if json_output:
+        raise UsageError(f"{OPTION} {path}: with --json the terminal shows no report; expected one of them")
+    if not path.lower().endswith(".svg"):
+        raise UsageError(f"{OPTION} {path}: it is written as SVG; expected a name such as out.svg")
+    check_output(OPTION, path, (), "", onto)
+
+
+def _title(arguments: Sequence[str]) -> str:
+    """The command as it was typed, without what asks for the picture."""
+    kept: list[str] = []
+    follows = False
+    for argument in arguments:
+        if not follows and argument != OPTION and not argument.startswith(f"{OPTION}="):
+            kept.append(argument)
+        follows = argument == OPTION
+    return shlex.join(["attn", *kept])

@@ -1,0 +1,62 @@
+"""Numbers as bytes that a page carries: weights in 8 bits for pictures, and one by one as 32-bit floats."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attn_cli.inspection.types import WeightWindow
+
+MASKED, NAN = 0, 255
+LEVELS = 253
+SCALE = f"1 + round({LEVELS}·sqrt(w))"
+_RAW = -15  # deflate without a header: what browsers call deflate-raw
+Blob = dict[str, Any]
+
+
+def blob(data: bytes) -> Blob:
+    """Bytes as JSON has them: how many, whether they are compressed, and their text.
+
+    They are raw DEFLATE (RFC 1951) in base64, or plain base64 where that is no longer.
+    """
+    packer = zlib.compressobj(9, zlib.DEFLATED, _RAW)
+    packed = packer.compress(data) + packer.flush()
+    is_smaller = len(packed) < len(data)
+    return {"n": len(data), "z": is_smaller, "b": base64.b64encode(packed if is_smaller else data).decode("ascii")}
+
+
+def codes(weights: Tensor, visible: Tensor) -> Tensor:
+    """Weights in 8 bits, uint8 of their shape: 0 is a masked cell, 255 is NaN, anything else 1 + round(253·√w).
+
+    The square root, since most weights are small: a weight of 1e-5 can still be told from 0.
+
+    Args:
+        weights: from 0 to 1, or NaN.
+        visible: bool, broadcasts to ``weights``; False where every key is hidden.
+    """
+    levels = 1 + (LEVELS * weights.double().clamp(0, 1).sqrt()).round()
+    levels = torch.where(weights.isnan(), float(NAN), levels)
+    return torch.where(visible, levels, float(MASKED)).to(torch.uint8)
+
+
+def code_blob(weights: Tensor, visible: Tensor) -> Blob:
+    """:func:`codes` as a blob, row by row."""
+    return blob(codes(weights, visible).contiguous().numpy().tobytes())
+
+
+def float_blob(numbers: Tensor) -> Blob:
+    """Numbers as little-endian 32-bit floats, row by row."""
+    return blob(numbers.float().contiguous().numpy().astype("<f4").tobytes())
+
+
+def window_blob(window: WeightWindow) -> Blob:
+    """A window's weights as floats; the sign bit says that the key is masked, also where the weight is 0 or NaN.
+
+    A finite mask value gives masked keys a weight, so that no number could stand for "masked".
+    """
+    weights = window.weights.float().abs()
+    return float_blob(torch.where(window.visible, weights, torch.copysign(weights, torch.tensor(-1.0))))

@@ -1,0 +1,114 @@
+"""Any page opens from its file, silently and alone, and can be read and worked by everyone, on any screen."""
+
+import re
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+PAGES = ("minilm", "odd", "long", "hostile")
+SCREENS = {"telephone": (400, 800), "window": (1280, 900), "wide": (1920, 1080)}
+
+
+@pytest.fixture(params=["overview", "head"])
+def part(request):
+    """The fragment of the overview, or of an opened head."""
+    return "" if request.param == "overview" else "call=0&head=1"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_opens_silently_and_asks_for_nothing(browser, pages, name):
+    browser.open(getattr(pages, name)().path)
+    assert "attn" in browser.chrome.title
+    browser.wait("return [...document.querySelectorAll('.thumb')].every((one) => one.dataset.drawn)")
+    assert browser.all(".tile")
+
+
+def test_its_policy_lets_nothing_in(pages):
+    html = pages.minilm().path.read_text(encoding="utf-8")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html).group(1)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert not re.search(r'(?:src|href)="(?!#|data:)', html)
+
+
+def test_its_policy_is_in_force(chromium, pages):
+    chromium.open(pages.hostile().path)
+    script = """const own = document.createElement("script");
+        own.textContent = "window.ran = true";
+        document.body.append(own);
+        document.body.insertAdjacentHTML("beforeend", "<img src='http://127.0.0.1:9/' onerror='window.ran = true'>");
+        return fetch("http://127.0.0.1:9/").then(() => "answered", () => "refused")"""
+    assert chromium.run(script) == "refused"
+    assert chromium.run("return window.ran") is None
+    assert len(chromium.complaints()) >= 3
+    chromium.forget()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_runs_over_the_side(browser, pages, screen, part):
+    browser.size(*SCREENS[screen])
+    for shown in (pages.minilm(), pages.hostile()):
+        browser.open(shown.path, part)
+        assert browser.run("return document.documentElement.scrollWidth") <= SCREENS[screen][0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(browser, pages, scheme, part):
+    browser.media(prefers_color_scheme=scheme)
+    for shown in (pages.minilm(), pages.odd()):
+        browser.open(shown.path, part)
+        assert browser.barriers() == []
+
+
+def test_light_and_dark_follow_the_system(browser, pages):
+    ground = "return getComputedStyle(document.documentElement).backgroundColor"
+    browser.open(pages.odd().path)
+    browser.media(prefers_color_scheme="light")
+    light = browser.run(ground)
+    browser.media(prefers_color_scheme="dark")
+    dark = browser.run(ground)
+    assert _brightness(light) > 200
+    assert _brightness(dark) < 60
+
+
+def _brightness(colour):
+    return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / 3
+
+
+FOCUSED = """const at = document.activeElement;
+if (!at || at === document.body) return null;
+const style = getComputedStyle(at), ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+const box = at.getBoundingClientRect();
+const isSeen = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+window.attnSeen = window.attnSeen || new Set();
+const isNew = !window.attnSeen.has(at);
+window.attnSeen.add(at);
+return {what: at.outerHTML.slice(0, 120), isMarked: ring || style.boxShadow !== "none", isSeen, isNew}"""
+
+
+def test_the_tab_key_reaches_everything_and_shows_where_it_is(browser, pages, part):
+    browser.open(pages.odd().path, part)
+    seen = 0
+    for _ in range(150):
+        browser.press(Keys.TAB)
+        at = browser.run(FOCUSED)
+        if at is None or not at["isNew"]:
+            break
+        assert at["isMarked"], f"the focus does not show on {at['what']}"
+        assert at["isSeen"], f"the focus is out of sight on {at['what']}"
+        seen += 1
+    reachable = """return [...document.querySelectorAll("a[href], button, select, input, summary, [tabindex]")].filter(
+        (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility({visibilityProperty: true})).length"""
+    assert seen >= browser.run(reachable)
+
+
+def test_it_prints_on_paper(browser, pages, part):
+    browser.media("screen", prefers_color_scheme="dark")
+    browser.open(pages.minilm().path, part)
+    browser.media("print", prefers_color_scheme="dark")
+    assert _brightness(browser.run("return getComputedStyle(document.documentElement).backgroundColor")) > 200
+    printed = browser.chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": False, "preferCSSPageSize": True})
+    assert len(printed["data"]) > 10_000
+    browser.size(720, 1000)
+    assert browser.run("return document.documentElement.scrollWidth") <= 720
