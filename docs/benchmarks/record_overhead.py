@@ -48,7 +48,7 @@ class Case:
 
 
 CASES = (
-    Case(512, 64), Case(512, 256), Case(4096, 8), Case(4096, 32), Case(512, 64, block=True), Case(4096, 8, block=True)
+    Case(512, 64), Case(512, 256), Case(4096, 8), Case(4096, 24), Case(512, 64, block=True), Case(4096, 8, block=True)
 )  # fmt: skip
 
 
