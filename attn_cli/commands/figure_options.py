@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Annotated
@@ -71,19 +70,16 @@ def figures_asked_for(
         raise UsageError(needs, "pip install 'attn-cli[plot]'")
     read = [path for path in onto if path is not None]
     for name, path in asked.items():
-        _check(f"--{name} {path}", name, path, read)
+        _check(f"--{name}", name, path, read)
     return FigureRequest(tuple(FigureFile(path, name) for name, path in asked.items()), inches)
 
 
-def _check(said: str, suffix: str, path: str, read: list[str]) -> None:
-    from attn_cli.reporters.atomic import check_folder
+def _check(option: str, suffix: str, path: str, read: list[str]) -> None:
+    from attn_cli.reporters.atomic import check_output
 
     if not path.lower().endswith(f".{suffix}"):
-        raise UsageError(f"{said}: expected a name that ends in .{suffix}")
-    for other in read:
-        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise UsageError(f"{said}: would replace the input {other}; expected another name")
-    check_folder(path)
+        raise UsageError(f"{option} {path}: expected a name that ends in .{suffix}")
+    check_output(option, path, (), "", read)
 
 
 def _inches(width: str | None) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from attn_cli.commands.options import OUTPUT
-from attn_cli.commands.recording_options import parse_bytes
+from attn_cli.commands.parsing import parse_bytes
 from attn_cli.errors import UsageError
 from attn_cli.reporters.html import DEFAULT_BUDGET, PageRequest, check_page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 
 from attn_cli.errors import UsageError
@@ -12,6 +13,10 @@ from attn_cli.inspection.metric_names import METRIC_NAMES
 from attn_cli.inspection.options import Zoom
 
 MOST_DIGITS = 12
+MOST_BYTES = 2**60
+UNITS = {"": 1, "B": 1, **{f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)},
+         **{f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}}  # fmt: skip
+SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)")
 Lengths = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
@@ -204,3 +209,19 @@ def parse_share(option: str, text: str | None) -> float | None:
     if not 0 <= share < 1:
         raise UsageError(f"{option} {text}: expected a percentage below 100% such as 5%, or a fraction such as 0.05")
     return share
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """``"2GiB"``, ``"500 MB"`` or ``"1048576"`` to a number of bytes.
+
+    Raises:
+        UsageError: where it is no size.
+    """
+    match = SIZE.fullmatch(text.strip())
+    unit = None if match is None else UNITS.get(match[2].upper())
+    if match is None or unit is None:
+        raise UsageError(f"{option} {text!r}: expected a size such as 2GiB, 500MB or 1048576")
+    size = int(float(match[1]) * unit)
+    if not 0 < size <= MOST_BYTES:
+        raise UsageError(f"{option} {text!r}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
+    return size

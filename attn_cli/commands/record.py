@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attn_cli.commands import recording_options as opt
-from attn_cli.commands.parsing import parse_selection
+from attn_cli.commands.parsing import parse_bytes, parse_selection
 from attn_cli.errors import UsageError
 from attn_cli.inputs.tokenizer import Tokenizer
 from attn_cli.recording.options import RecordOptions
@@ -42,7 +42,7 @@ def record(
     limit = max_bytes or opt.DEFAULT_BYTES
     options = RecordOptions(
         layers=tuple(layers or ()), first_call=first, call_stop=stop, heads=chosen and tuple(sorted(chosen)),
-        max_bytes=None if stats else opt.parse_bytes("--max-bytes", limit),
+        max_bytes=None if stats else parse_bytes("--max-bytes", limit),
         dtype=dtype and dtype.value, tokenizer=opt.whole_path(tokenizer),
     )  # fmt: skip
     from attn_cli.commands.recording import RecordRequest, run_recorded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,10 +13,6 @@ from attn_cli.errors import InputError, UsageError
 
 CHOOSING = "What to record"
 DEFAULT_BYTES = "2GiB"
-MOST_BYTES = 2**60
-UNITS = {"": 1, "B": 1, **{f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)},
-         **{f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}}  # fmt: skip
-SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)")
 LONGEST_NUMBER = 12
 
 # Options with a value of its own behind them; whatever else stands before the program is a flag.
@@ -112,22 +107,6 @@ def parse_calls(text: str | None) -> tuple[int, int | None]:
     if stop and int(stop) <= int(first or 0):
         raise UsageError(f"--calls {text!r}: found an empty range; expected a stop above the start")
     return int(first or 0), int(stop) if stop else None
-
-
-def parse_bytes(option: str, text: str) -> int:
-    """``"2GiB"``, ``"500 MB"`` or ``"1048576"`` to a number of bytes.
-
-    Raises:
-        UsageError: where it is no size.
-    """
-    match = SIZE.fullmatch(text.strip())
-    unit = None if match is None else UNITS.get(match[2].upper())
-    if match is None or unit is None:
-        raise UsageError(f"{option} {text!r}: expected a size such as 2GiB, 500MB or 1048576")
-    size = int(float(match[1]) * unit)
-    if not 0 < size <= MOST_BYTES:
-        raise UsageError(f"{option} {text!r}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
-    return size
 
 
 def whole_path(path: str | None) -> str | None:

@@ -147,5 +147,5 @@ def _number(x: float) -> str:
 def _what_it_does(inspected: float) -> str:
     """What a kernel does whose value and the inspected one are finite in one of the two only."""
     if math.isfinite(inspected):
-        return "overflows, or makes NaN of its own, where float32 does not"
+        return "overflows where float32 does not, or lets a NaN through that the mask hides"
     return "hides a fault of q, k or v, where the definition gives a number that is not finite"

@@ -5,7 +5,8 @@ import shlex
 import pytest
 import typer
 
-from attn_cli.commands.recording_options import VALUED, own_arguments, parse_bytes, parse_calls
+from attn_cli.commands.parsing import parse_bytes
+from attn_cli.commands.recording_options import VALUED, own_arguments, parse_calls
 from attn_cli.errors import UsageError
 from attn_cli.main import app
 from tests.cli.process import attn

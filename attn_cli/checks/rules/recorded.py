@@ -217,7 +217,8 @@ def _told(recording: GivenResult, found: _Found) -> tuple[str, str]:
             said = f"{start} {number} where the definition gives {exact}, in {rows}"
             return (
                 said,
-                "q, k and v are sound there: look for an overflow, or masks added to each other, in the kernel.",
+                "What these rows see of q, k and v is sound: look for an overflow in the kernel, masks added to each "
+                "other, or a NaN in a hidden key, which adding −∞ does not hide.",
             )
         case Kind.EMPTY_BROKEN:
             said = f"{start} {number} in {rows} without a visible key: softmax over −∞ alone"
