@@ -20,6 +20,7 @@ from attn_cli.recording.options import RecordOptions
 from attn_cli.recording.recorder import Recorder
 from attn_cli.recording.swapping.patching import listening
 from tests.recording.kept import Kept
+from tests.recording.left_over import no_tensor_left
 from tests.recording.raw_calls import cells, raw_call, sdpa_output, textbook_output
 
 FLOAT_MIN = torch.finfo(torch.float32).min
@@ -308,18 +309,11 @@ def test_masks_that_are_too_large_together_are_not_remembered(monkeypatch):
     assert looked_at(large)[1] == looked_at(large)[1]
 
 
-def tensors_alive():
-    gc.collect()
-    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
-
-
 def test_nothing_is_remembered_once_a_recording_is_over():
     x = torch.randn(1, 2, 6, 8)
     forget()
-    before = tensors_alive()
-    with listening(Recorder(RecordOptions(), Kept(room=0))):
+    with no_tensor_left(), listening(Recorder(RecordOptions(), Kept(room=0))):
         F.scaled_dot_product_attention(x, x, x, attn_mask=QUERY // 2 == KEY // 2)
-    assert tensors_alive() == before
 
 
 def test_what_is_remembered_keeps_no_mask_alive():

@@ -21,6 +21,7 @@ from attn_cli.recording.watching import Watcher, watch
 from tests.attention.calls import make_call
 from tests.inspection.cases import cases, drawn
 from tests.inspection.strategies import broken_calls, calls
+from tests.recording.left_over import no_tensor_left
 from tests.recording.watched import answered, broken, caught
 
 CASES = cases()
@@ -284,17 +285,11 @@ class TestTheProgram:
         assert watched.inspection.metrics
 
 
-def tensors_alive():
-    gc.collect()
-    return sum(1 for one in gc.get_objects() if issubclass(type(one), torch.Tensor))
-
-
 def test_no_tensor_is_left_of_many_calls():
     watch(answered(make_call()))
-    before = tensors_alive()
-    for seed in range(20):
-        watch(answered(make_call(queries=1, keys=seed + 1, seed=seed)))
-    assert tensors_alive() == before
+    with no_tensor_left():
+        for seed in range(20):
+            watch(answered(make_call(queries=1, keys=seed + 1, seed=seed)))
 
 
 def test_what_goes_wrong_beside_a_program_leaves_it_as_it_was():
