@@ -16,6 +16,7 @@ from attn_cli.attention.types import ModuleInputs, dtype_name
 from attn_cli.errors import UsageError
 from attn_cli.inputs.lengths import lengths_from_flag, lengths_text
 from attn_cli.inputs.rules import scale_text, window_text
+from attn_cli.inputs.selecting import check_number_of_heads
 from attn_cli.inputs.settings import BOTTOM_RIGHT, align_name
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
 from attn_cli.inputs.validation import CallSizes
@@ -70,12 +71,22 @@ class _Generator:
         return torch.from_numpy(self._state.randint(low, high + 1, count))
 
 
+def drawn_bytes(options: DrawOptions) -> int:
+    """Bytes that drawing the call takes at the least: all of it, and its largest tensor in float64 besides."""
+    size = options.num_hiddens
+    sequences = (options.batch * options.queries * size, options.batch * options.keys * size)
+    numbers, largest = sum(sequences) + 4 * size * size, max(*sequences, size * size)
+    return numbers * options.dtype.itemsize + largest * torch.float64.itemsize
+
+
 def draw_call(options: DrawOptions) -> LoadedCall:
     """Draw queries, keys (the values are the keys, as in the textbook) and a module with its weights.
 
     Raises:
         UsageError: where the sizes do not fit each other.
+        InputError: where there are too many heads.
     """
+    check_number_of_heads("attn demo", options.batch, options.heads, "draw fewer with --batch and --heads")
     generator = _Generator(options.seed, options.dtype)
     module = _draw_weights(options, generator)
     queries = generator.normal(options.batch, options.queries, options.num_hiddens)  # (B, Sq, E)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from attn_cli.errors import UsageError, in_file
+from attn_cli.inputs.json_text import read_json
 from attn_cli.inputs.names import join, with_parents
 from attn_cli.inputs.options import ReadOptions
-from attn_cli.inputs.paths import JSON_EXPECTED, check_readable, is_json
-from attn_cli.inputs.readers.base import TensorFile, parsing
+from attn_cli.inputs.paths import JSON_EXPECTED, is_json
+from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.text import contents, shown
 from attn_cli.inputs.tokenizer import Tokenizer
 
 T = TypeVar("T")
-LARGEST = 2**28  # bytes
 LARGEST_ID = 2**63
 
 
@@ -97,12 +95,7 @@ def _tensors(source: str, file: TensorFile) -> frozenset[str]:
 
 def _read_json(path: str) -> tuple[Rows[str] | None, Rows[int] | None]:
     """Texts or ids, whichever a JSON file holds."""
-    check_readable(path, JSON_EXPECTED)
-    with parsing(path, JSON_EXPECTED.removeprefix("expected ")):
-        if os.path.getsize(path) > LARGEST:
-            raise in_file(path, f"has more than {LARGEST // 2**20} MiB", JSON_EXPECTED)
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
+    value = read_json(path, JSON_EXPECTED)
     rows = [value] if isinstance(value, list) and not any(isinstance(row, list) for row in value) else value
     if isinstance(rows, list) and rows and all(isinstance(row, list) and row for row in rows):
         texts, ids = _rows(rows, str), _rows(rows, int)

@@ -50,7 +50,7 @@ def read_kept_heads(metadata: Metadata, sizes: CallSizes) -> tuple[KeptHeads | N
     if len(kept.numbers) != sizes.heads:
         found = f"{len(kept.numbers)} numbers for {sizes.heads} query heads"
         return None, Convention(NAME, f"not used: {shown(said[0])} has {found}", METADATA)
-    is_whole = kept.numbers == tuple(range(kept.total))
+    is_whole = len(kept.numbers) == kept.total and kept.numbers == tuple(range(kept.total))
     return (None, None) if is_whole else (kept, Convention(NAME, kept.text, METADATA))
 
 

@@ -129,7 +129,7 @@ def as_four_axes(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> tu
     """A mask or bias of rank 2 to 4 with four axes that broadcast to ``(B, Hq, Sq, Sk)``, and how it was read.
 
     Axes count from the right, as in NumPy. Rank 3 is (Hq, Sq, Sk) unless it only fits as (B·Hq, Sq, Sk), the form of
-    ``nn.MultiheadAttention``.
+    ``nn.MultiheadAttention``. What could be (B, Sk) or (B, Sq, Sk) as well is said to be read otherwise.
 
     Raises:
         InputError: where it does not broadcast.
@@ -138,13 +138,20 @@ def as_four_axes(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> tu
     if len(shape) not in (2, 3, 4):
         raise _unfit(path, info, sizes)
     is_fitting = all(size in (1, whole) for size, whole in zip(reversed(shape), reversed(full), strict=False))
-    if is_fitting:
-        return x[(None,) * (4 - len(shape))], ""
     batch, heads, queries, keys = full
+    if is_fitting:
+        return x[(None,) * (4 - len(shape))], _chosen_axes(shape, sizes)  # (B or 1, Hq or 1, Sq or 1, Sk or 1)
     is_stacked = len(shape) == 3 and shape[0] == batch * heads and shape[1] in (1, queries) and shape[2] in (1, keys)
     if is_stacked:
         return x.reshape(batch, heads, *shape[1:]), "(B·H, Sq, Sk)"  # (B, Hq, Sq, Sk)
     raise _unfit(path, info, sizes)
+
+
+def _chosen_axes(shape: tuple[int, ...], sizes: CallSizes) -> str:
+    """The axes that a mask was read by, where its sizes alone would allow those of a batch as well; else nothing."""
+    first_of = {2: ("(Sq, Sk)", sizes.queries), 3: ("(Hq, Sq, Sk)", sizes.heads)}
+    text, size = first_of.get(len(shape), ("", 0))
+    return text if shape[0] == size == sizes.batch > 1 else ""
 
 
 def _unfit(path: str, info: TensorInfo, sizes: CallSizes) -> InputError:

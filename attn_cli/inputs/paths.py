@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
+import threading
+from contextlib import suppress
+from typing import BinaryIO
 
-from attn_cli.errors import InputError, in_file
+from attn_cli.errors import AttnError, ResourceError, in_file
+from attn_cli.inputs.limits import WRITER_SECONDS
+from attn_cli.inputs.text import shown
 
 STDIN = "-"
+LONGEST_PATH = 4096  # characters, as of a path that can be
 EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
 JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
+FAILING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # no fault of the file's
 
 
 def check_readable(path: str, expected: str = EXPECTED) -> None:
@@ -21,7 +29,7 @@ def check_readable(path: str, expected: str = EXPECTED) -> None:
         expected: what it should be, for the message.
 
     Raises:
-        InputError: where there is no such file, it is a folder, or it may not be read.
+        InputError: where there is no such file, it is a folder, a device or a socket, or it may not be read.
     """
     if path == STDIN:
         return
@@ -29,13 +37,65 @@ def check_readable(path: str, expected: str = EXPECTED) -> None:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise in_file(path, "is a folder", expected, _inside(path))
+        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+            what = "socket" if stat.S_ISSOCK(mode) else "device"
+            raise in_file(path, f"is a {what}", expected)
         if stat.S_ISREG(mode):
             with open(path, "rb"):
                 return
     except (FileNotFoundError, NotADirectoryError):
         raise in_file(path, "no such file", expected, _alike(path)) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error, "a file that you may read", "opened") from None
+
+
+def check_regular(path: str, expected: str = EXPECTED) -> None:
+    """Refuse whatever :func:`check_readable` refuses, and a pipe: what cannot be sought in.
+
+    Raises:
+        InputError: where it is no regular file that may be read.
+    """
+    check_readable(path, expected)
+    if not is_regular(path):
+        raise in_file(path, "is a pipe", expected, "copy it to a file first")
+
+
+def opened(path: str, expected: str = EXPECTED) -> BinaryIO:
+    """A file or a named pipe, open for reading; of a pipe, once somebody writes to it.
+
+    Raises:
+        InputError: where nobody writes to the pipe.
+        OSError: where it cannot be opened.
+    """
+    return open(path, "rb") if is_regular(path) else os.fdopen(_open_pipe(path, expected), "rb")
+
+
+def _open_pipe(path: str, expected: str) -> int:
+    """Opening a named pipe waits for whoever writes to it, so that it is left to a thread."""
+    done: list[int | OSError] = []
+
+    def wait() -> None:
+        try:
+            done.append(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            done.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(WRITER_SECONDS)
+    is_late = not done
+    if is_late:
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
+        thread.join(WRITER_SECONDS)
+    found = done[0] if done else TimeoutError()
+    if isinstance(found, int) and not is_late:
+        return found
+    if isinstance(found, int):
+        os.close(found)
+    elif not is_late:
+        raise found
+    raise in_file(path, f"is a pipe that nobody wrote to for {WRITER_SECONDS:.0f} s", expected)
 
 
 def is_json(path: str) -> bool:
@@ -48,9 +108,12 @@ def is_regular(path: str) -> bool:
     return stat.S_ISREG(os.stat(path).st_mode)
 
 
-def _unreadable(path: str, error: OSError | ValueError) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return in_file(path, f"cannot be opened ({reason})", "expected a file that you may read")
+def unreadable(path: str, error: OSError | ValueError, kind: str, what: str = "read") -> AttnError:
+    """What to raise where a file cannot be opened or read: it, or what attn needs for it."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, OSError) and error.errno in FAILING:
+        return ResourceError(f"{path}: cannot be {what} ({reason}); expected a system that has room and no faults")
+    return in_file(path, f"cannot be {what} ({shown(reason, 160)})", f"expected {kind}")
 
 
 def _alike(path: str) -> str | None:
@@ -60,7 +123,7 @@ def _alike(path: str) -> str | None:
         near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1)
     except OSError:
         return None
-    return f"there is {os.path.join(folder, near[0])}" if near else None
+    return f"there is {shown(os.path.join(folder, near[0]), LONGEST_PATH)}" if near else None
 
 
 def _inside(folder: str) -> str | None:
@@ -71,4 +134,4 @@ def _inside(folder: str) -> str | None:
         return None
     endings = (".safetensors.index.json", ".safetensors", ".npz", ".pt", ".pth")
     found = [name for ending in endings for name in names if name.endswith(ending)]
-    return f"in it is {os.path.join(folder, found[0])}" if found else None
+    return f"in it is {shown(os.path.join(folder, found[0]), LONGEST_PATH)}" if found else None

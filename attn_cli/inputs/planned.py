@@ -67,6 +67,15 @@ class Planned:
         """The file's text values as they apply to this call."""
         return Metadata(self.file.path, self.prefix, self.file.metadata)
 
+    def check_unchanged(self) -> None:
+        """Refuse files that changed since they were opened: no result of theirs is to be told.
+
+        Raises:
+            InputError: where one was written to or cut short.
+        """
+        self.file.check_unchanged()
+        self.weights.check_unchanged()
+
     def settings(self) -> Settings:
         """What flags and metadata say about the call.
 

@@ -11,6 +11,8 @@ from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.text import spans
 from attn_cli.inputs.validation import CallSizes
 
+MOST_HEADS = 2**10  # of a batch item; the largest models have 128 or so
+MOST_IN_ALL = 2**14
 Asked = tuple[str, tuple[int, ...] | None, Sequence[int], str]
 
 
@@ -31,7 +33,23 @@ def check_selection(path: str, options: ReadOptions, sizes: CallSizes, kept: Kep
         outside = [number for number in numbers or () if number not in known]
         if outside or numbers == ():
             raise in_file(path, f"{flag} {outside[0]}" if outside else f"{flag} selects nothing", expected)
+    batch = sizes.batch if options.batch is None else len(options.batch)
+    heads = sizes.heads if options.heads is None else len(options.heads)
+    check_number_of_heads(path, batch, heads, "select some with --batch and --head")
     return Selection(options.batch, options.heads, options.queries)
+
+
+def check_number_of_heads(path: str, batch: int, heads: int, hint: str) -> None:
+    """Refuse more heads than can be told of.
+
+    Raises:
+        InputError: where there are more.
+    """
+    if heads > MOST_HEADS:
+        raise in_file(path, f"{heads} query heads", f"expected at most {MOST_HEADS} to inspect at once", hint)
+    if batch * heads > MOST_IN_ALL:
+        found = f"{batch} batch items of {heads} query head{'s' if heads > 1 else ''}"
+        raise in_file(path, found, f"expected at most {MOST_IN_ALL} heads in all to inspect at once", hint)
 
 
 def _axes(options: ReadOptions, sizes: CallSizes, kept: KeptHeads | None) -> Iterator[Asked]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -16,6 +17,8 @@ T = TypeVar("T")
 DEFAULT, METADATA, FILE = "default", "metadata", "file"
 BOTTOM_RIGHT, TOP_LEFT = "bottom-right", "top-left"
 FARTHEST = 2**40
+MOST_SAID = 40  # characters of a value in a message
+WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class _Kind(Generic[T]):
         """
         value = self._parsed(text)
         if value is None:
-            raise UsageError(f"{self.flag} {text}: expected {self.expected}")
+            raise UsageError(f"{self.flag} {shown(text, MOST_SAID)}: expected {self.expected}")
         return value
 
     def _parsed(self, text: str) -> T | None:
@@ -119,19 +122,26 @@ class _Kind(Generic[T]):
         if value is None:
             raise in_file(
                 path,
-                f"metadata {shown(name)} is {shown(text, 40)!r}",
+                f"metadata {shown(name)} is {shown(text, MOST_SAID)!r}",
                 f"expected {self.expected}",
                 f"{self.flag} overrides it",
             )
         return value
 
 
+def _whole(text: str) -> int:
+    """A whole number in plain digits, which ``1_0`` and digits of other scripts are not."""
+    if WHOLE.fullmatch(text) is None:
+        raise ValueError(text)
+    return int(text)
+
+
 def _parse_align(text: str) -> str | int:
-    return text if text in (BOTTOM_RIGHT, TOP_LEFT) else int(text)
+    return text if text in (BOTTOM_RIGHT, TOP_LEFT) else _whole(text)
 
 
 def _parse_window(text: str) -> tuple[int, int]:
-    sides = [int(side) for side in text.split(",")]
+    sides = [_whole(side.strip()) for side in text.split(",")]
     if len(sides) > 2:
         raise ValueError(text)
     return sides[0], sides[-1]
@@ -142,8 +152,8 @@ def _is_align(value: str | int) -> bool:
 
 
 COUNT = "a whole number from 1"
-NUM_HEADS = _Kind("num_heads", int, lambda n: 1 <= n < 2**31, COUNT)
-NUM_KV_HEADS = _Kind("num_kv_heads", int, lambda n: 1 <= n < 2**31, COUNT)
+NUM_HEADS = _Kind("num_heads", _whole, lambda n: 1 <= n < 2**31, COUNT)
+NUM_KV_HEADS = _Kind("num_kv_heads", _whole, lambda n: 1 <= n < 2**31, COUNT)
 LAYOUT = _Kind("layout", str.lower, lambda name: name in ("bhsd", "bshd"), "bhsd or bshd")
 SCALE = _Kind("scale", float, math.isfinite, "a finite number")
 SOFTCAP = _Kind("softcap", float, lambda cap: math.isfinite(cap) and cap > 0, "a finite number above 0")

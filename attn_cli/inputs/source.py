@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from attn_cli.errors import UsageError
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.options import ReadOptions
-from attn_cli.inputs.paths import STDIN, check_readable, is_regular
+from attn_cli.inputs.paths import STDIN, check_readable, check_regular, is_regular
 from attn_cli.inputs.plans import plan_calls
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.readers.choose import open_tensor_file
 from attn_cli.inputs.readers.npy_files import NpyFiles
 from attn_cli.inputs.spool import spool_pipe, spool_stdin
+from attn_cli.interruption import remove_unfinished
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class CallSource:
 
     plans: tuple[CallPlan, ...]
     _stack: ExitStack
+    _files: tuple[TensorFile, ...] = ()
+
+    def check_unchanged(self) -> None:
+        """Refuse files that changed since they were opened; leaving the ``with`` block does so too.
+
+        Raises:
+            InputError: where one was written to or cut short.
+        """
+        for file in self._files:
+            file.check_unchanged()
 
     def close(self) -> None:
         """Close the files and remove what was spooled; tensors that were loaded stay valid."""
@@ -40,7 +51,11 @@ class CallSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if kind is None:
+                self.check_unchanged()
+        finally:
+            self.close()
 
 
 def open_calls(options: ReadOptions) -> CallSource:
@@ -54,7 +69,7 @@ def open_calls(options: ReadOptions) -> CallSource:
     with ExitStack() as stack:
         file, weights = open_tensors(options, stack)
         plans = plan_calls(options, file, weights)
-        return CallSource(plans, stack.pop_all())
+        return CallSource(plans, stack.pop_all(), (file,) if weights is None else (file, weights))
 
 
 def open_tensors(options: ReadOptions, stack: ExitStack) -> tuple[TensorFile, TensorFile | None]:
@@ -86,7 +101,7 @@ def _open_file(options: ReadOptions, stack: ExitStack) -> TensorFile:
         return _open(options.file, stack)
     paths = {role: path for role, path in (("q", options.q), ("k", options.k), ("v", options.v)) if path is not None}
     for path in paths.values():
-        check_readable(path)
+        check_regular(path)
     file = NpyFiles(paths)
     stack.callback(file.close)
     return file
@@ -98,12 +113,7 @@ def _open(path: str, stack: ExitStack) -> TensorFile:
     place = path
     if path == STDIN or not is_regular(path):
         place = spool_stdin() if path == STDIN else spool_pipe(path)
-        stack.callback(_remove, place)
+        stack.callback(remove_unfinished, Path(place))
     file = open_tensor_file(place, path)
     stack.callback(file.close)
     return file
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):  # what was spooled may be in use where a mapped file cannot be removed
-        os.unlink(path)

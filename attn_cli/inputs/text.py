@@ -20,9 +20,9 @@ def shown(text: str, limit: int = LONGEST_NAME) -> str:
 
 def few(names: Iterable[str], limit: int = 8) -> str:
     """The names with commas, the first ``limit`` of them and how many more there are."""
-    listed = [shown(name) for name in names]
+    listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+    return ", ".join(shown(name) for name in listed[:limit]) + more
 
 
 def spans(numbers: Iterable[int], limit: int = 8) -> str:
@@ -38,12 +38,23 @@ def spans(numbers: Iterable[int], limit: int = 8) -> str:
 
 def contents(names: Sequence[str], info_of: Callable[[str], TensorInfo], limit: int = 20) -> str:
     """A table of tensors, one a line: name, shape, dtype; at most ``limit`` lines, then how many more there are."""
+    if not names:
+        return "  no tensors"
     infos = [info_of(name) for name in names[:limit]]
     rows = [(shown(info.name), str(info.shape), shown(info.dtype)) for info in infos]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines = [f"  {name:<{widths[0]}}  {shape:<{widths[1]}}  {dtype}" for name, shape, dtype in rows]
     more = [f"  and {len(names) - limit} more"] if len(names) > limit else []
     return "\n".join([*lines, *more])
+
+
+def bytes_text(size: float) -> str:
+    """``"12.3 GiB"``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} EiB"
 
 
 def describe(info: TensorInfo) -> str:

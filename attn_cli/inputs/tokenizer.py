@@ -5,19 +5,17 @@ Free of torch.
 
 from __future__ import annotations
 
-import json
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attn_cli.errors import InputError, UsageError, in_file
-from attn_cli.inputs.paths import check_readable
+from attn_cli.inputs.json_text import parsed, read_text
+from attn_cli.inputs.paths import check_regular
 from attn_cli.inputs.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGEST = 2**28  # bytes; those of the largest vocabularies have some 40 MB
 EXPECTED = "expected a tokenizer.json, as the package tokenizers writes it"
 UNDECODED = "\N{REPLACEMENT CHARACTER}"
 BYTES = "ByteLevel"
@@ -47,15 +45,12 @@ class Tokenizer:
             InputError: where the file is not there, or is no tokenizer.
         """
         check_tokenizer(path)
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise in_file(path, f"has more than {LARGEST // 2**20} MiB", EXPECTED)
+        content = read_text(path, EXPECTED)
+        found = parsed(content, path, EXPECTED)
         from tokenizers import Tokenizer as Package
 
         try:
-            text = content.decode()
-            return cls(path, Package.from_str(text), has_bytes=_has_bytes(text))
+            return cls(path, Package.from_str(content.decode()), has_bytes=_has_bytes(found))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the package's is no Exception
@@ -97,19 +92,18 @@ def check_tokenizer(path: str) -> None:
         UsageError: where the package ``tokenizers`` is not installed.
         InputError: where there is no such file.
     """
-    check_readable(path, EXPECTED)
-    if not os.path.isfile(path):
-        raise in_file(path, "is no regular file", EXPECTED)
+    check_regular(path, EXPECTED)
     if find_spec("tokenizers") is None:
         raise UsageError(
             "--tokenizer needs the package tokenizers; expected it to be installed", "pip install 'attn-cli[tokens]'"
         )
 
 
-def _has_bytes(text: str) -> bool:
+def _has_bytes(found: object) -> bool:
     """Whether the decoder, or one in its sequence, is that of bytes."""
-    decoder = json.loads(text).get("decoder")
-    parts = [decoder, *(decoder.get("decoders") or [])] if isinstance(decoder, dict) else []
+    decoder = found.get("decoder") if isinstance(found, dict) else None
+    inner = decoder.get("decoders") if isinstance(decoder, dict) else None
+    parts = [decoder, *(inner if isinstance(inner, list) else [])]
     return any(isinstance(part, dict) and part.get("type") == BYTES for part in parts)
 
 

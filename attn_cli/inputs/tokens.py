@@ -22,6 +22,7 @@ from attn_cli.inputs.validation import CallSizes
 
 T = TypeVar("T")
 KEY = "tokens"
+LARGEST_ID = 2**63 - 1
 TOKENS_FLAG, TOKENIZER_FLAG = "--tokens", "--tokenizer"
 Tokens = tuple[tuple[str, ...], ...]
 
@@ -145,7 +146,10 @@ def read_token_ids(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> 
         raise in_file(path, describe(info), "expected whole numbers, a token id a key")
     if tuple(x.shape) != wanted and not (sizes.batch == 1 and tuple(x.shape) == wanted[1:]):
         raise in_file(path, describe(info), f"expected {wanted}, a token id a key")
-    return x.to(torch.int64).reshape(wanted)
+    ids = x.to(torch.int64).reshape(wanted)
+    if x.dtype == torch.uint64 and bool((ids < 0).any()):
+        raise in_file(path, f"{describe(info)}: found a number above {LARGEST_ID}", "expected token ids up to it")
+    return ids
 
 
 def read_tokens(metadata: Metadata, sizes: CallSizes) -> tuple[Tokens | None, Convention | None]:

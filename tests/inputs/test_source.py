@@ -76,7 +76,7 @@ def test_standard_input_is_spooled_and_removed(tmp_path, pipe, spool_folder, suf
     [
         (b"", "-: standard input is empty; expected safetensors or .npz bytes"),
         (b"hello, this is text", "-: is in no format that attn knows; expected safetensors or .npz bytes"),
-        (b"PK\x03\x04 broken", "-: cannot be read"),
+        (b"PK\x03\x04 broken", "-: does not end as a zip does"),
         (b"\x93NUMPY\x01\x00", "-: a .npy file holds one array"),
     ],
 )

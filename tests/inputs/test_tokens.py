@@ -179,14 +179,14 @@ def test_the_real_vocabulary_of_minilm_gives_word_pieces(one, tmp_path):
 def test_what_is_no_tokenizer_is_refused_in_one_line(one, tmp_path, text):
     pytest.importorskip("tokenizers")
     message = refusal(one, tokenizer=saved(tmp_path / "tokenizer.json", text))
-    assert "tokenizer.json: cannot be read (" in message
+    assert "tokenizer.json: " in message
     assert "expected a tokenizer.json" in message
 
 
 def test_bytes_that_are_no_text_are_no_tokenizer(one, tmp_path):
     pytest.importorskip("tokenizers")
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read" in refusal(one, tokenizer=str(tmp_path / "tokenizer.json"))
+    assert "is not UTF-8 at byte 0" in refusal(one, tokenizer=str(tmp_path / "tokenizer.json"))
 
 
 def test_hostile_words_are_shown_harmlessly(one, tmp_path, capsys):

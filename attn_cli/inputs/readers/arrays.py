@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,8 +13,10 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
+from attn_cli.inputs.limits import MOST_AXES
 from attn_cli.inputs.text import shown
 
+FARTHEST = 2**63
 KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 READABLE = frozenset(
     ["bool", "complex64", "complex128"]
@@ -38,13 +42,17 @@ def check_dtype(dtype: np.dtype[Any], name: str, label: str) -> None:
 
 def as_tensor(array: Array) -> Tensor:
     """The array as a tensor on the same memory; one in foreign byte order is copied."""
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8) != 0  # in a file they may be any byte
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return torch.from_numpy(array)
 
 
-def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype out of the head of an ``.npy`` stream, which is left at the first number.
+def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first axis varies fastest, and dtype: the head of an ``.npy`` stream.
+
+    The stream is left at the first number.
 
     Raises:
         ValueError: where it is no such stream.
@@ -53,8 +61,14 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"npy format version {version[0]}.{version[1]}")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about headers of Python 2
+        shape, is_fortran, dtype = read(file)
+    if len(shape) > MOST_AXES or not all(0 <= size < FARTHEST for size in shape):
+        raise ValueError(f"the shape in it is none: {shown(str(shape), 60)}")
+    if math.prod(max(size, 1) for size in shape) >= FARTHEST:
+        raise ValueError(f"it is {shape}, more numbers than can be counted")
+    return shape, is_fortran, dtype
 
 
 def as_text(array: Array) -> str | None:

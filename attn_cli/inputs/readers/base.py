@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from attn_cli.errors import AttnError, ResourceError, in_file
+from attn_cli.inputs.paths import unreadable
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
@@ -49,9 +50,22 @@ class TensorFile(Protocol):
         """
         ...
 
+    def check_unchanged(self) -> None:
+        """Refuse a file that changed since it was opened; asked before anything is told of what was read.
+
+        Raises:
+            InputError: where it was written to or cut short.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the file; tensors that were read stay valid."""
         ...
+
+
+def settled(x: torch.Tensor) -> torch.Tensor:
+    """A tensor of booleans that are 0 or 1, as PyTorch takes for granted; in a file they may be any byte."""
+    return x.view(torch.uint8) != 0 if x.dtype == torch.bool else x
 
 
 @contextmanager
@@ -66,6 +80,8 @@ def parsing(path: str, kind: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ResourceError(f"{path}: out of memory while it was read; expected tensors that fit") from error
+    except OSError as error:
+        raise unreadable(path, error, kind) from error
     except Exception as error:
         reason = shown(str(error).strip().split("\n")[0], 160) or type(error).__name__
         raise in_file(path, f"cannot be read ({reason})", f"expected {kind}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 
 from attn_cli.errors import in_file
@@ -13,6 +12,8 @@ from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
 from attn_cli.inputs.readers.sharded import SUFFIX as INDEX_SUFFIX
 from attn_cli.inputs.readers.sharded import ShardedSafetensors
 from attn_cli.inputs.readers.torch_file import TorchFile
+from attn_cli.inputs.readers.zip_directory import LOCAL_SIZE
+from attn_cli.inputs.signatures import LENGTH, NPY, PICKLE, SAFETENSORS, ZIP, signature
 
 READERS: dict[str, Callable[[str, str], TensorFile]] = {
     INDEX_SUFFIX: ShardedSafetensors,
@@ -22,8 +23,6 @@ READERS: dict[str, Callable[[str, str], TensorFile]] = {
     ".pth": TorchFile,
 }
 NPY_SUFFIX = ".npy"
-NPY_MAGIC = b"\x93NUMPY"
-LONGEST_HEADER = 100_000_000  # bytes, safetensors' own limit
 
 
 def open_tensor_file(path: str, label: str | None = None) -> TensorFile:
@@ -50,19 +49,15 @@ def open_tensor_file(path: str, label: str | None = None) -> TensorFile:
 def sniff(path: str) -> str | None:
     """The suffix that a file's first bytes call for, or None."""
     with open(path, "rb") as file:
-        head = file.read(9)
-    if head[:6] == NPY_MAGIC:
-        return NPY_SUFFIX
-    if head[:2] == b"PK":
+        kind = signature(file.read(LENGTH))
+    if kind == ZIP:
         return ".pt" if _is_torch_zip(path) else ".npz"
-    if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
-        return ".safetensors"
-    return ".pt" if head[:1] == b"\x80" else None  # the first byte of a pickle, PyTorch's format before 1.6
+    return {NPY: NPY_SUFFIX, SAFETENSORS: ".safetensors", PICKLE: ".pt"}.get(kind or "")
 
 
 def _is_torch_zip(path: str) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
+    """Whether the first member stands in a folder, as in every file of PyTorch's; in an ``.npz`` none does."""
+    with open(path, "rb") as file:
+        head = file.read(LOCAL_SIZE)
+        name = file.read(int.from_bytes(head[26:28], "little"))
+    return b"/" in name and not name.endswith(b".npy")

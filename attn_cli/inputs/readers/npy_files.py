@@ -1,15 +1,18 @@
-"""Q, K and V in one ``.npy`` file each, mapped into memory. Pickles are never loaded."""
+"""Q, K and V in one ``.npy`` file each. Pickles are never loaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from attn_cli.inputs.readers.arrays import array_dtype_name, as_tensor, check_dtype, read_header
+from attn_cli.errors import in_file
+from attn_cli.inputs.readers.arrays import Array, array_dtype_name, as_tensor, check_dtype, read_header
 from attn_cli.inputs.readers.base import parsing
+from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.types import TensorInfo
 
 KIND = "a whole .npy file, as numpy.save writes it"
@@ -19,7 +22,7 @@ class NpyFiles:
     """Several ``.npy`` files as one source.
 
     Args:
-        paths: by the name that the array in the file takes.
+        paths: of regular files, by the name that the array in the file takes.
 
     Raises:
         InputError: where one is no such file.
@@ -29,27 +32,64 @@ class NpyFiles:
         self.path = ", ".join(dict.fromkeys(paths.values()))
         self.names: Sequence[str] = tuple(paths)
         self.metadata: Mapping[str, str] = {}
-        self._paths = dict(paths)
-        self._infos = {name: _info(name, path) for name, path in paths.items()}
+        self._files = {name: NpyFile(name, path) for name, path in paths.items()}
 
     def info(self, name: str) -> TensorInfo:
         """Shape and dtype of one array, out of its header."""
-        return self._infos[name]
+        return self._files[name].info
 
     def read(self, name: str) -> Tensor:
-        """One array as a view of its mapped file."""
-        path = self._paths[name]
-        with parsing(path, KIND):
-            # "c" maps privately: the tensor may pass for writable, and the file is safe from it.
-            is_empty = math.prod(self._infos[name].shape) == 0
-            return as_tensor(np.load(path, mmap_mode=None if is_empty else "c", allow_pickle=False))
+        """One array; a large one as a view of its mapped file."""
+        return self._files[name].read()
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        for file in self._files.values():
+            file.check_unchanged()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to do: a file is closed with the last that needs it, this or a tensor that is mapped."""
 
 
-def _info(name: str, path: str) -> TensorInfo:
-    with parsing(path, KIND), open(path, "rb") as file:
-        shape, dtype = read_header(file)
-        check_dtype(dtype, name, path)
-        return TensorInfo(name, shape, array_dtype_name(dtype))
+class NpyFile:
+    """One of them.
+
+    Args:
+        name: that the array takes.
+        path: of the file.
+
+    Raises:
+        InputError: where it is no such file, or its header promises other than it holds.
+    """
+
+    def __init__(self, name: str, path: str) -> None:
+        self._path = path
+        with parsing(path, KIND):
+            self._file = OpenFile(path, path)
+            with self._file.stream() as stream:
+                self._shape, self._is_fortran, self._dtype = read_header(stream)
+                self._start = stream.tell()
+        check_dtype(self._dtype, name, path)
+        self._check_size()
+        self.info = TensorInfo(name, self._shape, array_dtype_name(self._dtype))
+
+    def read(self) -> Tensor:
+        """The array."""
+        with parsing(self._path, KIND):
+            return as_tensor(self._array())
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        self._file.check_unchanged()
+
+    def _array(self) -> Array:
+        length = math.prod(self._shape) * self._dtype.itemsize
+        if length == 0:
+            return np.empty(self._shape, self._dtype)
+        flat: np.ndarray[Any, Any] = np.frombuffer(self._file.bytes_at(self._start, length), self._dtype)
+        return flat.reshape(self._shape, order="F" if self._is_fortran else "C")
+
+    def _check_size(self) -> None:
+        found, promised = self._file.size - self._start, math.prod(self._shape) * self._dtype.itemsize
+        if found != promised:
+            raise in_file(self._path, f"holds {found} bytes of numbers", f"expected {promised}, as its header says")

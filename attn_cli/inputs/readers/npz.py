@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +13,17 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
+from attn_cli.inputs.limits import EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION
 from attn_cli.inputs.readers.arrays import array_dtype_name, as_tensor, as_text, check_dtype, read_header
 from attn_cli.inputs.readers.base import parsing
+from attn_cli.inputs.readers.opened import OpenFile
+from attn_cli.inputs.readers.zip_directory import open_zip
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
 KIND = "a whole .npz file, as numpy.savez writes it"
 MEMBER = ".npy"
-LONGEST_TEXT = 16 * 2**20  # bytes
+METHODS = frozenset([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
 
 class NpzFile:
@@ -37,8 +41,10 @@ class NpzFile:
         self.path = label
         self._infos: dict[str, TensorInfo] = {}
         self._texts: dict[str, str] = {}
+        self._room = LARGEST_TEXTS
         with parsing(label, KIND):
-            self._zip = zipfile.ZipFile(path)
+            self._file = OpenFile(path, label)
+            self._zip = open_zip(path, label, METHODS, f"expected {KIND}")
             for member in self._zip.namelist():
                 if member.endswith(MEMBER):
                     self._note(member.removesuffix(MEMBER))
@@ -63,6 +69,10 @@ class NpzFile:
             self._check(name)
             return as_tensor(self._load(name))
 
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        self._file.check_unchanged()
+
     def close(self) -> None:
         """Close the file."""
         self._zip.close()
@@ -70,8 +80,8 @@ class NpzFile:
     def _note(self, name: str) -> None:
         """Keep what the head of a member says, or its value where it is metadata."""
         with self._zip.open(name + MEMBER) as file:
-            shape, dtype = read_header(file)  # type: ignore[arg-type]
-        if (shape == () and dtype.kind != "O") or dtype.kind == "U":
+            shape, _, dtype = read_header(file)  # type: ignore[arg-type]
+        if (shape == () and dtype.kind in "biufcU") or dtype.kind == "U":
             text = self._text(name, shape, dtype)
             if text is not None:
                 self._texts[name] = text
@@ -79,25 +89,32 @@ class NpzFile:
         self._infos[name] = TensorInfo(name, shape, array_dtype_name(dtype))
 
     def _text(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-        if math.prod(shape) * dtype.itemsize > LONGEST_TEXT:
-            return None
+        self._room -= math.prod(shape) * dtype.itemsize
+        if self._room < 0:
+            raise in_file(self.path, f"holds more than {LARGEST_TEXTS // MIB} MiB of texts", "expected less")
         self._check(name)
         return as_text(self._load(name))
 
     def _check(self, name: str) -> None:
-        """Refuse a dtype that torch lacks, and a header that promises other than the member holds.
+        """Refuse a dtype that torch lacks, a header that promises other than the member holds, and a bomb.
 
         NumPy asks for the memory that the header names before it reads, so the header must not be believed.
         """
         with self._zip.open(name + MEMBER) as file:
-            shape, dtype = read_header(file)  # type: ignore[arg-type]
+            shape, _, dtype = read_header(file)  # type: ignore[arg-type]
             start = file.tell()
         if dtype.kind != "U":
             check_dtype(dtype, name, self.path)
-        found, promised = self._zip.getinfo(name + MEMBER).file_size - start, math.prod(shape) * dtype.itemsize
+        member = self._zip.getinfo(name + MEMBER)
+        found, promised = member.file_size - start, math.prod(shape) * dtype.itemsize
         if found != promised:
             raise in_file(self.path, f"{shown(name)} holds {found} bytes", f"expected {promised}, as its header says")
+        if found > max(EXPANDED_FREELY, MOST_EXPANSION * member.compress_size):
+            hint = "numpy.savez writes arrays of few different numbers, such as masks, uncompressed"
+            packed = f"{shown(name)} expands from {member.compress_size} bytes to {found}"
+            raise in_file(self.path, packed, f"expected at most {MOST_EXPANSION} times as many", hint)
 
     def _load(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        with self._zip.open(name + MEMBER) as file:
+        with self._zip.open(name + MEMBER) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2
             return npy.read_array(file, allow_pickle=False)

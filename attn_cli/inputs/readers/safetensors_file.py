@@ -1,17 +1,17 @@
-"""safetensors: a header with names, shapes and dtypes, then the bytes, mapped into memory.
-
-Format: https://github.com/huggingface/safetensors#format
-"""
+"""safetensors: a header with names, shapes and dtypes, then the bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from safetensors import safe_open
+import torch
 from torch import Tensor
 
-from attn_cli.inputs.readers.base import parsing
+from attn_cli.errors import in_file
+from attn_cli.inputs.readers.base import parsing, settled
+from attn_cli.inputs.readers.opened import OpenFile
+from attn_cli.inputs.readers.safetensors_header import read_header
+from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
 KIND = "a whole safetensors file"
@@ -37,6 +37,7 @@ DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
+BELOW_A_BYTE = ("F4", "F6_E2M3", "F6_E3M2")
 
 
 class SafetensorsFile:
@@ -53,24 +54,35 @@ class SafetensorsFile:
     def __init__(self, path: str, label: str) -> None:
         self.path = label
         with parsing(label, KIND):
-            opened: Any = safe_open
-            self._file: Any = opened(path, framework="pt", device="cpu")
-            self.names: Sequence[str] = tuple(self._file.keys())
-            self.metadata: Mapping[str, str] = dict(self._file.metadata() or {})
+            self._file = OpenFile(path, label)
+            with self._file.stream() as stream:
+                self._header = read_header(stream, self._file.size, label)
+        self.names: Sequence[str] = tuple(self._header.entries)
+        self.metadata: Mapping[str, str] = self._header.metadata
 
     def info(self, name: str) -> TensorInfo:
         """Shape and dtype of one tensor, out of the header."""
-        with parsing(self.path, KIND):
-            entry = self._file.get_slice(name)
-            code = str(entry.get_dtype())
-            return TensorInfo(name, tuple(entry.get_shape()), DTYPES.get(code, code.lower()))
+        entry = self._header.entries[name]
+        return TensorInfo(name, entry.shape, DTYPES.get(entry.dtype, entry.dtype.lower()))
 
     def read(self, name: str) -> Tensor:
-        """One tensor as a view of the mapped file: only the pages that are later used are read."""
+        """One tensor; a large one as a view of the mapped file: only the pages that are later used are read."""
+        entry = self._header.entries[name]
+        dtype = getattr(torch, DTYPES.get(entry.dtype, ""), None)
+        if dtype is None or entry.dtype in BELOW_A_BYTE:
+            raise in_file(
+                self.path, f"{shown(name)} has dtype {entry.dtype}", "expected one that PyTorch computes with"
+            )
+        length = entry.end - entry.begin
+        if length == 0:
+            return torch.empty(entry.shape, dtype=dtype)
         with parsing(self.path, KIND):
-            tensor: Tensor = self._file.get_tensor(name)
-            return tensor
+            content = self._file.bytes_at(self._header.start + entry.begin, length)
+            return settled(torch.frombuffer(content, dtype=dtype).reshape(entry.shape))
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        self._file.check_unchanged()
 
     def close(self) -> None:
-        """Let go of the file; tensors that were read keep their own mapping."""
-        self._file = None
+        """Nothing to do: the file is closed with the last that needs it, this or a tensor that is mapped."""

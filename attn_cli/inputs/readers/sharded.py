@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
 
 from torch import Tensor
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.paths import check_readable
+from attn_cli.inputs.paths import check_regular
 from attn_cli.inputs.readers.base import parsing
 from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
+from attn_cli.inputs.shards import KIND, read_weight_map
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
 SUFFIX = ".safetensors.index.json"
-KIND = 'the index of a sharded checkpoint: {"weight_map": {tensor: file}}'
+SHARD = "expected the shard of a checkpoint, a safetensors file"
 
 
 class ShardedSafetensors:
@@ -35,8 +34,8 @@ class ShardedSafetensors:
         self.path = label
         self._folder = os.path.dirname(path)
         self._shards: dict[str, SafetensorsFile] = {}
-        with parsing(label, KIND), open(path, encoding="utf-8") as file:
-            self._shard_of = _weight_map(json.load(file), label)
+        with parsing(label, KIND):
+            self._shard_of = read_weight_map(path, label)
         self.names: Sequence[str] = tuple(self._shard_of)
         self.metadata: Mapping[str, str] = {}
 
@@ -48,6 +47,11 @@ class ShardedSafetensors:
         """One tensor as a view of its mapped shard."""
         return self._shard(name).read(name)
 
+    def check_unchanged(self) -> None:
+        """Refuse a shard that was written to since it was opened."""
+        for shard in self._shards.values():
+            shard.check_unchanged()
+
     def close(self) -> None:
         """Let go of the shards."""
         for shard in self._shards.values():
@@ -57,21 +61,9 @@ class ShardedSafetensors:
         file_name = self._shard_of[name]
         if file_name not in self._shards:
             path = os.path.join(self._folder, file_name)
-            check_readable(path)
+            check_regular(path, SHARD)
             self._shards[file_name] = SafetensorsFile(path, path)
         shard = self._shards[file_name]
         if name not in shard.names:
             raise in_file(shard.path, f"holds no tensor {shown(name)}", f"expected it there, as {self.path} says")
         return shard
-
-
-def _weight_map(index: object, label: str) -> dict[str, str]:
-    """The index's own map from tensor to file, checked."""
-    found = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
-        raise in_file(label, "has no weight_map of names to files", f"expected {KIND}")
-    for file in found.values():
-        is_plain = file not in ("", ".", "..") and "\0" not in file
-        if not is_plain or PurePosixPath(file).name != file or PureWindowsPath(file).name != file:
-            raise in_file(label, f"names the shard {shown(file)!r}", "expected a file name in the index's own folder")
-    return dict(found)

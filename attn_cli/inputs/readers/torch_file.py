@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,15 +10,16 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
-from attn_cli.errors import InputError, in_file
+from attn_cli.errors import in_file
+from attn_cli.inputs.limits import DEEPEST, LONGEST_NAME, MOST_NAMES, MOST_VISITED
 from attn_cli.inputs.readers.arrays import scalar_text
-from attn_cli.inputs.readers.base import parsing
+from attn_cli.inputs.readers.base import parsing, settled
+from attn_cli.inputs.readers.opened import OpenFile
+from attn_cli.inputs.readers.torch_pickle import load_plain
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
 KIND = "a dict of tensors, as torch.save writes it"
-DEEPEST = 32
-MOST_ENTRIES = 250_000
 
 
 class TorchFile:
@@ -39,10 +37,13 @@ class TorchFile:
         self.path = label
         self._tensors: dict[str, Tensor] = {}
         self._texts: dict[str, str] = {}
+        self._visited = 0
         with parsing(label, KIND):
-            for count, (name, value) in enumerate(_values(_load(path, label), "", label)):
-                if count >= MOST_ENTRIES:
-                    raise in_file(label, f"holds more than {MOST_ENTRIES} values", f"expected {KIND}")
+            self._file = OpenFile(path, label)
+            loaded = _named(load_plain(path, self._file), label)
+            for count, (name, value) in enumerate(self._values(loaded, "")):
+                if count >= MOST_NAMES:
+                    raise in_file(label, f"holds more than {MOST_NAMES} values", f"expected {KIND}")
                 self._note(name, value)
 
     @property
@@ -67,7 +68,11 @@ class TorchFile:
             raise in_file(
                 self.path, f"{shown(name)} is a sparse, quantized, nested or meta tensor", "expected a dense one"
             )
-        return x.detach()
+        return settled(x.resolve_conj().resolve_neg())
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        self._file.check_unchanged()
 
     def close(self) -> None:
         """Let go of the tensors."""
@@ -84,14 +89,42 @@ class TorchFile:
         ):
             value = value.item()
         if isinstance(value, Tensor):
-            self._tensors[name] = value
+            self._tensors[name] = Tensor.detach(value)
         elif isinstance(value, (str, bool, int, float)):
             self._texts[name] = scalar_text(value)
         elif isinstance(value, (list, tuple)):
             self._note_list(name, value)
 
+    def _values(self, value: object, name: str, depth: int = 0) -> Iterator[tuple[str, object]]:
+        """Every value under its dotted name, a nested one before what is in it, so that all can be counted."""
+        if depth > DEEPEST:
+            raise in_file(self.path, f"is nested more than {DEEPEST} deep at {shown(name)}", f"expected {KIND}")
+        for key, inner in _entries(value):
+            dotted = f"{name}.{key}" if name else str(key)
+            if len(dotted) > LONGEST_NAME:
+                raise in_file(
+                    self.path, f"a name in it has {len(dotted)} characters", f"expected {LONGEST_NAME} at most"
+                )
+            yield dotted, inner
+            if self._is_nested(inner):
+                yield from self._values(inner, dotted, depth + 1)
+
+    def _is_nested(self, value: object) -> bool:
+        """True for a dict, and for a list that holds tensors or dicts, whose entries are numbered."""
+        if isinstance(value, (list, tuple)):
+            self._visit(len(value))
+            return any(isinstance(item, (Tensor, Mapping)) for item in value)
+        return isinstance(value, Mapping)
+
+    def _visit(self, items: int) -> None:
+        """Count what is looked at: one list may stand in a file any number of times and take no room there."""
+        self._visited += items
+        if self._visited > MOST_VISITED:
+            raise in_file(self.path, f"has lists of more than {MOST_VISITED} items", f"expected {KIND}")
+
     def _note_list(self, name: str, values: Sequence[Any]) -> None:
         """A list of numbers is a tensor, one of text is metadata; what is neither is left out."""
+        self._visit(sum(len(value) for value in values if isinstance(value, (list, tuple))))
         flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
         if flat and all(isinstance(item, str) for item in flat):
             self._texts[name] = json.dumps(values)
@@ -104,42 +137,11 @@ class TorchFile:
                 ) from error
 
 
-def _load(path: str, label: str) -> Mapping[Any, Any]:
+def _named(loaded: object, label: str) -> Mapping[Any, Any]:
     """The file's own dict."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about formats of old; what cannot be read raises
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise _refused_pickle(label) from error
     if not isinstance(loaded, Mapping):
         raise in_file(label, f"holds a {type(loaded).__name__} without names", f"expected {KIND}")
     return loaded
-
-
-def _refused_pickle(label: str) -> InputError:
-    hint = "save tensors alone: torch.save({'q': q, 'k': k, 'v': v}, 'file.pt')"
-    return in_file(
-        label, "is no pickle of plain tensors (Python objects in it are never loaded)", f"expected {KIND}", hint
-    )
-
-
-def _values(value: object, name: str, label: str, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Every value under its dotted name, a nested one before what is in it, so that all can be counted."""
-    if depth > DEEPEST:
-        raise in_file(label, f"is nested more than {DEEPEST} deep at {shown(name)}", f"expected {KIND}")
-    for key, inner in _entries(value):
-        dotted = f"{name}.{key}" if name else str(key)
-        yield dotted, inner
-        if _is_nested(inner):
-            yield from _values(inner, dotted, label, depth + 1)
-
-
-def _is_nested(value: object) -> bool:
-    """True for a dict, and for a list that holds tensors or dicts, whose entries are numbered."""
-    if isinstance(value, (list, tuple)):
-        return any(isinstance(item, (Tensor, Mapping)) for item in value)
-    return isinstance(value, Mapping)
 
 
 def _entries(value: object) -> Iterator[tuple[str | int, object]]:

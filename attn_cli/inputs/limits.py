@@ -1,0 +1,30 @@
+"""How large what attn reads may be. Larger is refused before it is taken in; docs/reference/files.md lists them.
+
+Tensors have no limit but memory: these are for what is read around them, by which a small file could do large harm.
+Free of torch.
+"""
+
+from __future__ import annotations
+
+MIB = 2**20
+
+MOST_NAMES = 200_000  # tensors and single values of one file; the largest checkpoints have some 140 000
+LONGEST_NAME = 4096  # characters
+MOST_AXES = 64
+LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: a safetensors header, the pickle of a .pt, a zip's directory
+
+LARGEST_JSON = 256 * MIB  # bytes; a tokenizer of the largest vocabularies has some 40
+MOST_JSON_VALUES = 8_000_000  # each takes up to 72 bytes once it is read
+
+MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
+MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time
+DEEPEST = 32  # dicts in dicts
+
+EXPANDED_FREELY = 64 * MIB  # bytes that an array of an .npz may have, however small it is in the file
+MOST_EXPANSION = 100  # a larger one is at most so many times as large as in the file
+LARGEST_TEXTS = 16 * MIB  # bytes of all texts of an .npz together
+
+MOST_PIPED = 4 * 2**30  # bytes through a pipe, where the format does not say how many there will be
+WRITER_SECONDS = 5.0  # to wait for somebody to write to a named pipe
+
+COPIED = 16 * MIB  # bytes; a tensor that is larger is mapped into memory

@@ -1,0 +1,255 @@
+"""What the pickle of a ``.pt`` file would do, worked out without doing any of it.
+
+A pickle is a program. PyTorch runs the few operations that tensors need (``weights_only=True``), but some of them can
+be made to take any amount of memory or time, or to read what is not stored. So the program is followed first with signs
+in the place of objects: it may name nothing but what makes tensors, and every tensor has to lie in its storage.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from attn_cli.inputs.limits import EXPANDED_FREELY, MOST_AXES, MOST_EXPANSION, MOST_OPERATIONS
+from attn_cli.inputs.text import shown
+
+ITEM_SIZES = {
+    "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+    "ComplexDouble": 16, "ComplexFloat": 8,
+}  # fmt: skip
+STORAGES = {f"torch.{name}Storage": size for name, size in ITEM_SIZES.items()} | {"torch.storage.UntypedStorage": 1}
+BITS = {
+    **{f"torch.{kind}{bits}": bits for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    **{f"torch.float{bits}": bits for bits in (16, 32, 64)},
+    **{f"torch.float8_{kind}": 8 for kind in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e8m0fnu")},
+    **{"torch.bfloat16": 16, "torch.bool": 8, "torch.complex64": 64, "torch.complex128": 128},
+}
+TYPES = frozenset(["torch.Tensor", "torch.nn.parameter.Parameter"])
+FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+TENSORS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
+OTHERS = {
+    f"torch._utils._rebuild_{what}"
+    for what in ("parameter", "parameter_with_state", "sparse_tensor", "meta_tensor_no_storage")
+}
+PLAIN = frozenset(["torch.Size", "torch.device", "torch.serialization._get_layout"])
+ORDERED = "collections.OrderedDict"
+KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | {FROM_TYPE, ORDERED}
+FARTHEST = 2**63
+
+
+class RefusedError(Exception):
+    """The program does what no file of plain tensors needs; says what."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Something of Python's that the program names."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where the numbers of a tensor are.
+
+    Attributes:
+        key: its name in the file.
+        size: in bytes.
+        item_size: bytes of one number.
+    """
+
+    key: str
+    size: int
+    item_size: int
+
+
+class _Sign:
+    """Stands for an object that nothing is asked of."""
+
+
+@dataclass(eq=False)
+class _Dict(_Sign):
+    """Stands for a dict, which others may be filled from."""
+
+    items: int = 0
+
+
+OBJECT, TENSOR, MARK = _Sign(), _Sign(), _Sign()
+SIGNS: dict[str, Any] = {
+    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_LIST": OBJECT, "EMPTY_SET": OBJECT,
+    "MARK": MARK,
+}  # fmt: skip
+LITERALS = frozenset(["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"])
+TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}  # how many items they take; None: above the mark
+FILLING = {"APPEND": 1, "APPENDS": None, "SETITEM": 2, "SETITEMS": None}
+
+
+@dataclass
+class PickleProgram:
+    """Follows pickles one after the other.
+
+    Attributes:
+        storages: by key, in the order in which the program asks for them.
+    """
+
+    storages: dict[str, Storage] = field(default_factory=dict)
+    _stack: list[Any] = field(default_factory=list)
+    _memo: dict[int, Any] = field(default_factory=dict)
+    _count: int = 0
+
+    def follow(self, stream: BinaryIO) -> None:
+        """Follow the pickle that the stream stands at, which is left behind its end.
+
+        Raises:
+            RefusedError: where it would do what it must not.
+            ValueError: where it is no pickle.
+        """
+        self._stack, self._memo = [], {}
+        try:
+            for operation, argument, _ in pickletools.genops(stream):
+                self._charge(1)
+                self._do(operation.name, argument)
+        except (IndexError, KeyError) as error:
+            raise ValueError("a pickle that takes what is not there") from error
+
+    def _charge(self, operations: int) -> None:
+        self._count += operations
+        if self._count > MOST_OPERATIONS:
+            raise RefusedError(f"takes more than {MOST_OPERATIONS} operations")
+
+    def _do(self, name: str, argument: Any) -> None:
+        match name:
+            case "PROTO" | "STOP":
+                pass
+            case "GLOBAL":
+                self._global(argument)
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "REDUCE":
+                self._reduce()
+            case "BUILD":
+                self._build()
+            case _ if name in TUPLES:
+                self._stack.append(tuple(self._taken(TUPLES[name])))
+            case _ if name in FILLING:
+                items = self._taken(FILLING[name])
+                if isinstance(self._stack[-1], _Dict):
+                    self._stack[-1].items += len(items)
+            case _:
+                self._stack.append(self._pushed(name, argument))
+
+    def _pushed(self, name: str, argument: Any) -> Any:
+        """What an operation puts on the stack that depends on nothing there but a storage's key."""
+        match name:
+            case "BINGET" | "LONG_BINGET":
+                return self._memo[argument]
+            case "BINPERSID":
+                return self._storage(self._stack.pop())
+            case "EMPTY_DICT":
+                return _Dict()
+            case _ if name in LITERALS:
+                return argument
+            case _ if name in SIGNS:
+                return SIGNS[name]
+        raise RefusedError(f"has the operation {name}")
+
+    def _global(self, argument: str) -> None:
+        name = argument.replace(" ", ".").replace("__builtin__.", "builtins.", 1)  # as Python 2 had it
+        if name not in KNOWN:
+            raise RefusedError(f"names {shown(name)}")
+        self._stack.append(Named(name))
+
+    def _taken(self, count: int | None) -> list[Any]:
+        """So many items off the top of the stack, or those above the mark."""
+        place = len(self._stack) - (count or 0)
+        while count is None:
+            place -= 1
+            if self._stack[place] is MARK:
+                break
+            if place <= 0:
+                raise IndexError
+        items = self._stack[place + (count is None) :]
+        if place < 0 or (count is not None and any(item is MARK for item in items)):
+            raise IndexError
+        del self._stack[place:]
+        return items
+
+    def _reduce(self) -> None:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        if not isinstance(function, Named) or not isinstance(arguments, tuple):
+            raise RefusedError("calls what is no function")
+        self._stack.append(self._called(function.name, arguments))
+
+    def _called(self, name: str, arguments: tuple[Any, ...]) -> _Sign:
+        if name == ORDERED and not arguments:
+            return _Dict()
+        if name == FROM_TYPE and len(arguments) == 4:
+            function, kind, inner, state = arguments
+            if isinstance(function, Named) and isinstance(kind, Named) and kind.name in TYPES:
+                self._take_state(state)
+                return self._called(function.name, inner if isinstance(inner, tuple) else ())
+        if name in TENSORS and len(arguments) >= 4:
+            _check_tensor(name, arguments)
+            return TENSOR
+        if name in OTHERS:
+            for argument in arguments[3:]:
+                self._take_state(argument)
+            return TENSOR
+        if name in PLAIN and len(arguments) == 1 and _is_small(arguments[0]):
+            return OBJECT
+        raise RefusedError(f"calls {name} in a way that makes no tensor")
+
+    def _build(self) -> None:
+        self._take_state(self._stack.pop())
+        if not isinstance(self._stack[-1], _Dict):
+            raise RefusedError("sets the state of an object")
+
+    def _take_state(self, state: Any) -> None:
+        """The attributes of an object are filled from a dict, which costs as much as it has items."""
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for part in parts:
+            if isinstance(part, _Dict):
+                self._charge(part.items)
+            elif part is not None and part is not True and part is not False:
+                raise RefusedError("gives an object a state that is no dict")
+
+    def _storage(self, wanted: Any) -> Storage:
+        match wanted:
+            case ("storage", Named(name), str(key), str(), int(count)) if name in STORAGES:
+                found = Storage(key, count * STORAGES[name], STORAGES[name])
+            case ("storage", Named(name), str(key), str(), int(count), None) if name in STORAGES:
+                found = Storage(key, count * STORAGES[name], STORAGES[name])
+            case _:
+                raise RefusedError("asks for what is no storage of a tensor")
+        if not 0 <= found.size < FARTHEST or self.storages.setdefault(key, found).size != found.size:
+            raise RefusedError(f"gives the storage {shown(key)} sizes that cannot be")
+        return found
+
+
+def _is_small(argument: Any) -> bool:
+    return isinstance(argument, (str, int)) or (isinstance(argument, tuple) and len(argument) <= MOST_AXES)
+
+
+def _check_tensor(name: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse a tensor that reaches out of its storage."""
+    storage, offset, shape, strides = arguments[:4]
+    has_axes = all(isinstance(one, tuple) and len(one) <= MOST_AXES for one in (shape, strides))
+    if not isinstance(storage, Storage) or not has_axes or len(shape) != len(strides):
+        raise RefusedError("makes a tensor of what is no shape")
+    if not all(type(size) is int and 0 <= size < FARTHEST for size in (offset, *shape, *strides)):
+        raise RefusedError("makes a tensor of what is no shape")
+    dtype = arguments[6] if name.endswith("_v3") and len(arguments) > 6 else None
+    item_size = BITS.get(dtype.name, 0) // 8 if isinstance(dtype, Named) else storage.item_size
+    if item_size == 0:
+        raise RefusedError("makes a tensor of what is no dtype")
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if 0 not in shape and (last + 1) * item_size > storage.size:
+        found = f"{shape} with the strides {strides} from number {offset} on"
+        raise RefusedError(f"makes a tensor {found}, in a storage of {storage.size // item_size} numbers")
+    whole = math.prod(shape) * item_size
+    if whole > max(EXPANDED_FREELY, MOST_EXPANSION * storage.size):
+        raise RefusedError(f"makes a tensor {shape} out of {storage.size} bytes, by strides of 0 or that overlap")

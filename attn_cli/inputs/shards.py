@@ -1,0 +1,63 @@
+"""The index of a sharded checkpoint: which tensor is in which file beside it. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath, PureWindowsPath
+
+from attn_cli.errors import InputError, in_file
+from attn_cli.inputs.json_text import parsed
+from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_NAMES
+from attn_cli.inputs.paths import STDIN, is_regular
+from attn_cli.inputs.text import shown
+
+INDEX = ".index.json"
+KIND = 'the index of a sharded checkpoint: {"weight_map": {tensor: file}}'
+
+
+def shards_of(path: str | None) -> tuple[str, ...]:
+    """The files beside an index that it names; none where it is no index, or a broken one, which its reader refuses.
+
+    Args:
+        path: of any file that is read.
+    """
+    if path is None or not path.lower().endswith(INDEX):
+        return ()
+    try:
+        names = sorted(set(read_weight_map(path, path).values())) if is_regular(path) else []
+    except (OSError, ValueError, InputError):
+        return ()
+    return tuple(os.path.join(os.path.dirname(path), name) for name in names)
+
+
+def read_weight_map(path: str, label: str) -> dict[str, str]:
+    """By name of a tensor, the name of the file that it is in.
+
+    Args:
+        path: of a regular file.
+        label: how messages name it.
+
+    Raises:
+        InputError: where it is no index, is too large, or names a file outside its own folder.
+        OSError: where it cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_HEADER + 1)
+    if len(content) > LARGEST_HEADER:
+        raise in_file(label, f"has more than {LARGEST_HEADER // MIB} MiB", f"expected {KIND}")
+    return _checked(parsed(content, label, f"expected {KIND}"), label)
+
+
+def _checked(index: object, label: str) -> dict[str, str]:
+    found = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
+        raise in_file(label, "has no weight_map of names to files", f"expected {KIND}")
+    if len(found) > MOST_NAMES or any(len(name) > LONGEST_NAME for name in found):
+        raise in_file(
+            label, f"names {len(found)} tensors", f"expected {MOST_NAMES} at most, of {LONGEST_NAME} characters"
+        )
+    for file in set(found.values()):
+        is_plain = file not in ("", ".", "..", STDIN) and "\0" not in file
+        if not is_plain or PurePosixPath(file).name != file or PureWindowsPath(file).name != file:
+            raise in_file(label, f"names the shard {shown(file)!r}", "expected a file name in the index's own folder")
+    return dict(found)
