@@ -57,3 +57,9 @@ class ResourceError(AttnError):
 def in_file(path: str, found: str, expected: str, hint: str | None = None) -> InputError:
     """An :class:`InputError` in the one form: ``FILE: what was found; what was expected``."""
     return InputError(f"{path}: {found}; {expected}", hint)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, this machine's or a device's: torch has errors of its own for that."""
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -23,7 +22,10 @@ from attn_cli.commands.recording_options import own_arguments
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of
-from attn_cli.errors import AttnError, ResourceError, UsageError
+from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
+from attn_cli.interruption import Terminated, came_to_end, obeyed
+from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
+from attn_cli.reporters.json_report import no_document_yet
 
 INTERRUPTED = 130
 
@@ -67,49 +69,93 @@ def attn(
     """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``attn`` with these arguments (``sys.argv``'s by default) and return its exit code."""
+def main(argv: Sequence[str] | None = None, *, is_own_process: bool = False) -> int:
+    """Run ``attn`` with these arguments and return its exit code.
+
+    Args:
+        argv: the arguments; None is ``sys.argv``'s.
+        is_own_process: nothing else is going on in this process, so that a signal may end it at once.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    _open_streams()
-    end = own_arguments(arguments)
-    own, given = arguments[:end], arguments[end:]  # the rest is for the program that is to be recorded
-    with_traceback = "--traceback" in own or os.environ.get("ATTN_TRACEBACK") == "1"
-    own = [argument for argument in own if argument != "--traceback"]
+    asked = Asked(None, "--json" in arguments, with_traceback=False)
     try:
-        code = _invoke([*own, *given])
-        sys.stdout.flush()
-        return _interrupted() if code == INTERRUPTED and _command_of(own) != "record" else code
-    except BrokenPipeError:
-        return _end_quietly()
-    except SystemExit as error:
-        # Typer answers a closed pipe inside a command with exit code 1 of its own.
-        if isinstance(error.__context__, BrokenPipeError):
-            return _end_quietly()
-        raise
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except AttnError as error:
-        return _fail(error, own, with_traceback)
-    except ClickException as error:
-        usage = UsageError(message_of(error), _help_hint(own))
-        usage.exit_code = exit_code_of(error)
-        return _fail(usage, own, with_traceback)
-    except OSError as error:
-        where = error.filename or "standard output"
-        resource = ResourceError(f"{where}: {error.strerror or error}; expected it to be readable and writable")
-        resource.__cause__ = error
-        return _fail(resource, own, with_traceback)
-    except Exception as error:
-        internal = InternalError(
-            f"{type(error).__name__}: {error}", "this is a fault of attn: add --traceback and report it"
-        )
-        internal.__cause__ = error
-        return _fail(internal, own, with_traceback)
+        with obeyed((lambda number: tell_interrupted(number, asked)) if is_own_process else None):
+            open_streams(names_stdout=is_own_process)
+            no_document_yet()
+            asked, arguments = _understood(arguments)
+            return _answer(arguments, asked)
+    except (KeyboardInterrupt, Terminated) as error:
+        return tell_interrupted(getattr(error, "number", signal.SIGINT), asked)
 
 
 def run_and_exit() -> None:
     """The console script."""
-    sys.exit(main())
+    code = main(is_own_process=True)
+    end_quietly()  # all there is to say was flushed
+    sys.exit(code)
+
+
+def _understood(arguments: list[str]) -> tuple[Asked, list[str]]:
+    """What is asked for, and the arguments without what is understood by that."""
+    end = own_arguments(arguments)
+    own, given = arguments[:end], arguments[end:]  # the rest is for the program that is to be recorded
+    with_traceback = "--traceback" in own or os.environ.get("ATTN_TRACEBACK") == "1"
+    own = [argument for argument in own if argument != "--traceback"]
+    return Asked(_command_of(own), "--json" in own, with_traceback), [*own, *given]
+
+
+def _answer(arguments: list[str], asked: Asked) -> int:
+    """Do what was asked for; an error becomes a message and an exit code."""
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        if code == INTERRUPTED and asked.command != "record":
+            return tell_interrupted(signal.SIGINT, asked)  # what bench measured until then is told
+        return code
+    except BrokenPipeError:
+        return end_quietly()
+    except Terminated:
+        raise
+    except SystemExit as error:
+        # Typer answers a closed pipe inside a command with exit code 1 of its own.
+        if isinstance(error.__context__, BrokenPipeError):
+            return end_quietly()
+        raise
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except AttnError as error:
+        return tell_failed(error, asked)
+    except ClickException as error:
+        usage = UsageError(message_of(error), _help_hint(asked.command))
+        usage.exit_code = exit_code_of(error)
+        return tell_failed(usage, asked)
+    except Exception as error:
+        told = _as_attn_error(error)
+        if isinstance(told, InternalError) and came_to_end():
+            raise KeyboardInterrupt from None
+        return tell_failed(told, asked)
+
+
+def _as_attn_error(error: Exception) -> AttnError:
+    told: AttnError
+    if is_out_of_memory(error):
+        told = ResourceError("out of memory; expected room for what was asked for")
+    elif isinstance(error, OSError):
+        told = _as_resource_error(error)
+    else:
+        said = f"{type(error).__name__}: {error}"
+        told = InternalError(said, "this is a fault of attn: add --traceback and report it")
+    told.__cause__ = error
+    return told
+
+
+def _as_resource_error(error: OSError) -> ResourceError:
+    reason = error.strerror or str(error)
+    if error.filename == STDOUT:
+        return ResourceError(f"{STDOUT}: cannot be written: {reason}; expected room for all of it")
+    if error.filename is not None:
+        return ResourceError(f"{error.filename}: {reason}; expected it to be readable and writable")
+    return ResourceError(f"the system refuses what attn needs: {reason}; expected it to be allowed")
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -117,32 +163,7 @@ def _invoke(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _open_streams() -> None:
-    """What is written to a closed stream goes nowhere; on one without UTF-8 a sign that it lacks becomes ``?``."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _interrupted() -> int:
-    """Ctrl-C is an answer to what is going on, not a failure."""
-    sys.stderr.write("attn: interrupted\n")
-    return INTERRUPTED
-
-
-def _end_quietly() -> int:
-    """Nobody reads on: that is no failure, and Python must not complain when it flushes at exit."""
-    stdout = sys.__stdout__
-    if stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
-    return 0
-
-
-def _help_hint(arguments: list[str]) -> str:
-    command = _command_of(arguments)
+def _help_hint(command: str | None) -> str:
     return f"see attn {command} --help" if command else "see attn --help"
 
 
@@ -150,26 +171,3 @@ def _command_of(arguments: list[str]) -> str | None:
     """The command among the arguments, or None where there is none that attn has."""
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
     return next((argument for argument in arguments if argument in names), None)
-
-
-def _fail(error: AttnError, arguments: list[str], with_traceback: bool) -> int:
-    """Report an error: one line, a hint, and as JSON too where JSON was asked for."""
-    from attn_cli.reporters.terminal.text import harmless
-
-    if with_traceback:
-        traceback.print_exception(error, file=sys.stderr)
-    for one in (error, *error.others):
-        sys.stderr.write(f"attn: error: {harmless(one.message)}\n")
-        if one.hint:
-            # A hint may list what is in a file, a line each.
-            lines = [harmless(line) for line in one.hint.split("\n")]
-            sys.stderr.write("\n".join([f"hint: {lines[0]}", *lines[1:]]) + "\n")
-    if "--json" in arguments:
-        from attn_cli.reporters.json_report import error_document, write_document
-
-        try:
-            write_document(error_document(_command_of(arguments) or "error", error), sys.stdout)
-            sys.stdout.flush()
-        except OSError:
-            _end_quietly()  # stdout itself is what failed; stderr has said so
-    return error.exit_code

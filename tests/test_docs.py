@@ -15,6 +15,7 @@ from attn_cli.errors import AttnError
 from attn_cli.inspection.labels import LABELS
 from attn_cli.inspection.metrics import METRICS, PAIR_METRICS
 from tests.cli.process import ROOT, SAMPLES, environment
+from tests.hostile.warm import PROGRAM, server
 
 PAGES = [ROOT / "README.md", ROOT / "sample_inputs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(console|python)( fails)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,15 +36,21 @@ def steps(page):
 
 
 @pytest.fixture
-def workplace(tmp_path):
-    """A folder with the sample inputs and the examples, and ``attn`` and ``python`` first on its path."""
+def workplace(tmp_path, page):
+    """A folder with the sample inputs and the examples, and ``attn`` and ``python`` first on its path.
+
+    The README's ``attn`` is started as a user starts it; that of the other pages comes from a server that has PyTorch
+    imported, which saves a second a command.
+    """
     (tmp_path / "sample_inputs").symlink_to(SAMPLES)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, command in (("attn", f'"{sys.executable}" -m attn_cli "$@"'), ("python", f'"{sys.executable}" "$@"')):
+    from_scratch = f'"{sys.executable}" -m attn_cli'
+    attn = from_scratch if page.name == "README.md" else f'"{sys.executable}" -S "{PROGRAM}" "{server().address}"'
+    for name, command in (("attn", attn), ("python", f'"{sys.executable}"')):
         program = programs / name
-        program.write_text(f"#!/bin/sh\nexec {command}\n")
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         program.chmod(0o755)
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     return tmp_path, environment(PATH=path, PYTHONPATH=str(ROOT))

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors"},
+    {"errors", "interruption"},
     {"attention"},
     {"inspection"},
     {"inputs"},

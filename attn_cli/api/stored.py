@@ -98,7 +98,9 @@ class StoredCall:
         """
         with told_in_python():
             options = run_options(whole("top", top), weights, similarity, backend, device, dtype)
-            return run_here(lambda: with_arguments(self._plan.load(), in_memory=False), options)
+            found = run_here(lambda: with_arguments(self._plan.load(), in_memory=False), options)
+            self._plan.check_unchanged()
+            return found
 
     def __repr__(self) -> str:
         tensors = (f"{role} {info.shape}" for role, info in zip("qkv", self._plan.infos, strict=True))

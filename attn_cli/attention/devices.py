@@ -26,11 +26,11 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    if device is None or device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index):
         raise UsageError(f"--device {name}: no such device; expected auto, cpu, cuda, cuda:N or mps")
     reason = unusable(device)
     if reason:
-        raise ResourceError(f"--device {name}: {reason}", "use --device cpu, or --device auto for the best there is")
+        raise ResourceError(f"--device {name}: {reason}; expected one that is", "--device auto is the best there is")
     return device
 
 

@@ -87,7 +87,7 @@ class CallIndex:
     @property
     def has_every_head(self) -> bool:
         """True where no head was left out, so that what needs a whole layer can be formed."""
-        return sorted(self.heads) == list(range(self.total_heads))
+        return len(self.heads) == self.total_heads and sorted(self.heads) == list(range(self.total_heads))
 
 
 @dataclass(frozen=True)

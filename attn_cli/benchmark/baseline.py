@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,12 +10,13 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from attn_cli.benchmark.statistics import MARGIN, verdict
 from attn_cli.benchmark.types import BenchCase, BenchReport, BenchResult, Compared, Comparison, Lost, Mode, Verdict
-from attn_cli.errors import InputError, UsageError, in_file
+from attn_cli.errors import UsageError, in_file
+from attn_cli.inputs.json_text import read_json
 from attn_cli.inputs.text import shown
 
 SCHEMA = "attn.bench/1"
 KIND = "a JSON file as attn bench --save writes it"
-LARGEST_FILE = 256 * 2**20  # bytes; all samples of thousands of results take a tenth of it
+HINT = "write a new one with attn bench --save FILE"
 SHORTEST_MS, LONGEST_MS = 1e-9, 1e12  # no clock is so fine; thirty years
 TRUSTED = 1.25  # a yardstick farther off than by this factor tells of other load, which does not strike all alike
 MEASURED_STATUS = ("ok", "interrupted")  # a wrong backend's time says nothing about a right one's
@@ -61,7 +61,7 @@ def load(path: str | Path) -> Baseline:
         InputError: where it cannot be read, is broken, or is another kind of file.
     """
     file = shown(str(path))
-    document = _parsed(Path(path), file)
+    document: Any = read_json(str(path), f"expected {KIND}", HINT)
     found = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(found, str) or found != SCHEMA:
         kind = f"its schema is {shown(found)}" if isinstance(found, str) else "it names no schema"
@@ -196,23 +196,8 @@ def _samples(result: BenchResult) -> tuple[float, ...]:
     return result.ms.samples if result.ms is not None and result.status in MEASURED_STATUS else ()
 
 
-def _parsed(path: Path, file: str) -> Any:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            _refuse(file, f"it is larger than {LARGEST_FILE // 2**20} MiB")
-        return json.loads(path.read_bytes(), parse_constant=_no_constant)
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or 'it cannot be read'}; expected {KIND}") from None
-    except (ValueError, RecursionError):
-        _refuse(file, "it is no whole JSON document")
-
-
 def _refuse(file: str, found: str) -> NoReturn:
-    raise in_file(file, found, f"expected {KIND}", "write a new one with attn bench --save FILE")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise in_file(file, found, f"expected {KIND}", HINT)
 
 
 def _is_measured(entry: Mapping[str, Any]) -> bool:

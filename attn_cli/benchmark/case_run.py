@@ -18,6 +18,7 @@ from attn_cli.benchmark.statistics import summarize
 from attn_cli.benchmark.trial import judged, try_out
 from attn_cli.benchmark.types import BenchCase, BenchResult, Warned
 from attn_cli.benchmark.yardstick import Yardstick
+from attn_cli.inputs.text import bytes_text
 
 USABLE = 0.9  # of the memory that is free: what is foreseen is not exact, and others run here too
 CHECKING = 0.4  # of a case's time, about
@@ -116,7 +117,7 @@ class CaseRun:
         there = available_bytes(self._device)
         if there is None or needed <= USABLE * there:
             return True
-        reason = f"needs about {_amount(needed)} of memory; {_amount(there)} are free on {self._device}"
+        reason = f"needs about {bytes_text(needed)} of memory; {bytes_text(there)} are free on {self._device}"
         self.results[name] = BenchResult(name, self._case, "skipped", reason)
         return False
 
@@ -217,11 +218,3 @@ class CaseRun:
 def _unchecked(case: BenchCase, what: str) -> Warned:
     message = f"{case.queries} queries × {case.keys} keys, {case.dtype}, {case.mode}: {what}"
     return Warned(message, "Run a shorter length with --seq, or fewer heads with --heads, to have everything compared.")
-
-
-def _amount(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} TiB"

@@ -27,7 +27,7 @@ def available_bytes(device: torch.device) -> int | None:
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    known = [there for there in (_free_of_machine(), _free_of_group()) if there is not None]
+    known = [there for there in (_free_of_machine(), _free_of_group(), _free_of_process()) if there is not None]
     return min(known) if known else memory_bytes()
 
 
@@ -106,6 +106,17 @@ def _free_of_group() -> int | None:
             continue
         return max(0, most - max(0, taken - (_number_behind(folder / "memory.stat", unused) or 0)))
     return None
+
+
+def _free_of_process() -> int | None:
+    """What ``ulimit -v`` leaves, or None where there is no such limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    taken = None if most == resource.RLIM_INFINITY else _status_bytes("VmSize:")
+    return None if taken is None else max(0, most - taken)
 
 
 def _field_bytes(path: Path, field: str) -> int | None:

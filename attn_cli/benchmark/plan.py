@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -12,6 +13,8 @@ from attn_cli.benchmark.inputs import DTYPES
 from attn_cli.benchmark.sampling import SAMPLING, Bounds
 from attn_cli.benchmark.types import BenchCase, Mode, Warned
 from attn_cli.errors import UsageError
+
+MOST_CASES = 10_000  # at half a second for each backend they take hours
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def bench_cases(
         mode: what is timed.
 
     Raises:
-        UsageError: where a list is empty, a size is not positive, a dtype is none, or heads can nowhere be shared.
+        UsageError: where a list is empty, a size is not positive, a dtype is none, there are too many combinations, or
+            heads can nowhere be shared.
     """
     lists = {"batch": batch, "heads": heads, "kv-heads": kv_heads, "head-dim": head_dim, "seq": keys}
     for option, sizes in {**lists, "queries": queries}.items():
@@ -78,8 +82,10 @@ def bench_cases(
             raise UsageError(f"--dtype {name}: no such dtype; expected {', '.join(DTYPES)}")
     if not dtypes:
         raise UsageError("--dtype: nothing given; expected one at least")
+    asked = (dtypes, batch, heads, head_dim, kv_heads or (0,), queries or (0,), keys)
+    _check_number(math.prod(len(values) for values in asked))
     cases: dict[BenchCase, None] = {}
-    for dtype, b, hq, d, hkv, sq, sk in product(dtypes, batch, heads, head_dim, kv_heads or [0], queries or [0], keys):
+    for dtype, b, hq, d, hkv, sq, sk in product(*asked):
         if not hkv or hq % hkv == 0:
             cases[BenchCase(b, hq, hkv or hq, sq or sk, sk, d, dtype, causal, mode)] = None
     if not cases:
@@ -101,6 +107,11 @@ def unshared(heads: Sequence[int], kv_heads: Sequence[int] | None) -> tuple[Warn
 def _unshared(heads: Sequence[int], kv_heads: Sequence[int] | None) -> list[tuple[int, int]]:
     pairs = dict.fromkeys(product(heads, kv_heads or ()))
     return [(hq, hkv) for hq, hkv in pairs if hq % hkv]
+
+
+def _check_number(cases: int) -> None:
+    if cases > MOST_CASES:
+        raise UsageError(f"attn bench: found {cases} combinations; expected at most {MOST_CASES}", "give shorter lists")
 
 
 def _check_sizes(option: str, sizes: Sequence[int] | None) -> None:

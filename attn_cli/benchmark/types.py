@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 Mode = Literal["forward", "backward"]
 Status = Literal["ok", "wrong", "refused", "skipped", "failed", "interrupted"]
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
@@ -75,6 +77,17 @@ class Summary:
     median: float
     iqr: float
     min: float
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third; their distance is the interquartile range."""
+        low, high = np.percentile(self.samples, (25, 75))
+        return float(low), float(high)
+
+    @property
+    def max(self) -> float:
+        """The longest."""
+        return max(self.samples)
 
     @property
     def noise(self) -> float:

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 
 from attn_cli.errors import UsageError
 from attn_cli.inputs.settings import ALIGN, WINDOW
+from attn_cli.inputs.text import shown
 from attn_cli.inspection.metric_names import METRIC_NAMES
 from attn_cli.inspection.options import Zoom
 
 MOST_DIGITS = 12
 MOST_BYTES = 2**60
+MOST_SELECTED = 2**20  # numbers in a selection: as many query rows as the longest contexts have
+MOST_SAID = 60  # characters of an option's value in a message
 UNITS = {"": 1, "B": 1, **{f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)},
          **{f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}}  # fmt: skip
-SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)")
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*)")
 Lengths = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
@@ -29,15 +32,17 @@ def parse_selection(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     numbers: dict[int, None] = {}
+    said, asked = f"{option} {_said(text)}", 0
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last.strip())):
-            raise UsageError(f"{option} {text}: found {part.strip()!r}; expected numbers and ranges such as 0,3-5")
+            raise UsageError(f"{said}: found {_quoted(part.strip())}; expected numbers and ranges such as 0,3-5")
         start, stop = int(first), int(last or first)
         if stop < start:
-            raise UsageError(f"{option} {text}: found the range {part.strip()}; expected the smaller number first")
-        if stop - start >= 2**24:
-            raise UsageError(f"{option} {text}: found {stop - start + 1} numbers; expected at most {2**24}")
+            raise UsageError(f"{said}: found the range {_said(part.strip())}; expected the smaller number first")
+        asked += stop - start + 1
+        if asked > MOST_SELECTED:
+            raise UsageError(f"{said}: found {asked} numbers or more; expected at most {MOST_SELECTED}")
         numbers.update(dict.fromkeys(range(start, stop + 1)))
     return tuple(numbers)
 
@@ -56,8 +61,17 @@ def parse_valid_lens(text: str | None) -> Lengths | None:
         return rows[0]
     if len({len(row) for row in rows}) > 1:
         lengths = ", ".join(str(len(row)) for row in rows)
-        raise UsageError(f"--valid-lens {text}: found rows of {lengths} lengths; expected one length a query in each")
+        found = f"found rows of {_said(lengths)} lengths"
+        raise UsageError(f"--valid-lens {_said(text)}: {found}; expected one length a query in each")
     return tuple(rows)
+
+
+def _said(text: str) -> str:
+    return shown(text, MOST_SAID)
+
+
+def _quoted(text: str) -> str:
+    return f"'{shown(text, MOST_SAID)}'"
 
 
 def _is_number(text: str) -> bool:
@@ -68,8 +82,8 @@ def _is_number(text: str) -> bool:
 def _length(text: str, number: str) -> int:
     if not _is_number(number.strip()):
         raise UsageError(
-            f"--valid-lens {text}: found {number.strip()!r}; expected whole numbers such as 3,2 (a length a batch "
-            "item) or 1,2,3;2,2,2 (a row of lengths a batch item)"
+            f"--valid-lens {_said(text)}: found {_quoted(number.strip())}; expected whole numbers such as 3,2 "
+            "(a length a batch item) or 1,2,3;2,2,2 (a row of lengths a batch item)"
         )
     return int(number)
 
@@ -85,7 +99,7 @@ def parse_zoom(text: str | None) -> Zoom | None:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 2:
         found = f"{len(parts)} range{'s' if len(parts) > 1 else ''}"
-        raise UsageError(f"--zoom {text!r}: found {found}; expected query rows and keys, Q0:Q1,K0:K1")
+        raise UsageError(f"--zoom {_quoted(text)}: found {found}; expected query rows and keys, Q0:Q1,K0:K1")
     (first_query, query_stop), (first_key, key_stop) = (_range(text, part) for part in parts)
     return Zoom(first_query, query_stop, first_key, key_stop)
 
@@ -94,9 +108,10 @@ def _range(text: str, part: str) -> tuple[int, int | None]:
     """``"3:7"`` to (3, 7), ``":"`` to (0, None)."""
     first, colon, stop = (side.strip() for side in part.partition(":"))
     if not colon or not all(side == "" or _is_number(side) for side in (first, stop)):
-        raise UsageError(f"--zoom {text!r}: found {part!r}; expected a range such as 0:50, 100: or :50")
+        raise UsageError(f"--zoom {_quoted(text)}: found {_quoted(part)}; expected a range such as 0:50, 100: or :50")
     if stop and int(stop) <= int(first or 0):
-        raise UsageError(f"--zoom {text!r}: found {part!r}, which is empty; expected a stop above the start")
+        found = f"found {_quoted(part)}, which is empty"
+        raise UsageError(f"--zoom {_quoted(text)}: {found}; expected a stop above the start")
     return int(first or 0), int(stop) if stop else None
 
 
@@ -132,7 +147,8 @@ def parse_sizes(option: str, text: str | None) -> tuple[int, ...] | None:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if not _is_number(part) or int(part) < 1:
-            raise UsageError(f"{option} {text}: found {part!r}; expected whole numbers from 1, such as 512,1024")
+            found = f"found {_quoted(part)}"
+            raise UsageError(f"{option} {_said(text)}: {found}; expected whole numbers from 1, such as 512,1024")
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
@@ -149,7 +165,8 @@ def parse_names(option: str, text: str | None, known: Sequence[str]) -> tuple[st
         if part not in known:
             near = difflib.get_close_matches(part, known, n=1)
             hint = f"did you mean {near[0]}?" if near else None
-            raise UsageError(f"{option} {text}: found {part!r}; expected a list of {', '.join(known)}", hint)
+            found = f"found {_quoted(part)}"
+            raise UsageError(f"{option} {_said(text)}: {found}; expected a list of {', '.join(known)}", hint)
     return tuple(dict.fromkeys(parts))
 
 
@@ -172,7 +189,8 @@ def parse_metric(text: str | None, sort: str | None) -> str | None:
     if name not in METRIC_NAMES:
         near = difflib.get_close_matches(name, METRIC_NAMES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else None
-        raise UsageError(f"--metric {text}: found {name!r}; expected one of {', '.join(METRIC_NAMES)}", hint)
+        found = f"found {_quoted(name)}"
+        raise UsageError(f"--metric {_said(text)}: {found}; expected one of {', '.join(METRIC_NAMES)}", hint)
     return name
 
 
@@ -189,7 +207,7 @@ def parse_codes(option: str, text: str | None, known: Sequence[str]) -> tuple[st
         if not start or not any(code.startswith(start) for code in known):
             expected = f"expected codes or their beginnings, of {', '.join(known)}"
             hint = "attn check --rule all lists them by name"
-            raise UsageError(f"{option} {text}: found {start!r}; {expected}", hint)
+            raise UsageError(f"{option} {_said(text)}: found {_quoted(start)}; {expected}", hint)
     return tuple(code for code in known if code.startswith(tuple(starts)))
 
 
@@ -207,7 +225,8 @@ def parse_share(option: str, text: str | None) -> float | None:
     except ValueError:
         share = math.nan
     if not 0 <= share < 1:
-        raise UsageError(f"{option} {text}: expected a percentage below 100% such as 5%, or a fraction such as 0.05")
+        expected = "expected a percentage below 100% such as 5%, or a fraction such as 0.05"
+        raise UsageError(f"{option} {_said(text)}: {expected}")
     return share
 
 
@@ -220,8 +239,8 @@ def parse_bytes(option: str, text: str) -> int:
     match = SIZE.fullmatch(text.strip())
     unit = None if match is None else UNITS.get(match[2].upper())
     if match is None or unit is None:
-        raise UsageError(f"{option} {text!r}: expected a size such as 2GiB, 500MB or 1048576")
+        raise UsageError(f"{option} {_quoted(text)}: expected a size such as 2GiB, 500MB or 1048576")
     size = int(float(match[1]) * unit)
     if not 0 < size <= MOST_BYTES:
-        raise UsageError(f"{option} {text!r}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
+        raise UsageError(f"{option} {_quoted(text)}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
     return size

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 from attn_cli.commands import options as opt
 from attn_cli.commands import step_options as steps
+from attn_cli.commands.groups import Command, with_options
 from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.paths import JSON_EXPECTED, STDIN, check_readable, is_json
 from attn_cli.inputs.settings import check_flags
+from attn_cli.inputs.shards import shards_of
 from attn_cli.inputs.tokenizer import check_tokenizer
-
-Command = Callable[..., int]
 
 
 def _options(
@@ -57,37 +54,13 @@ def _options(
     return read
 
 
-_PARAMETERS = inspect.signature(_options, eval_str=True).parameters
-
-
 def reads_a_file(*, but: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """Give a command the options for reading a file; it gets what they say as its argument ``read``.
-
-    They stand between the command's arguments and its own options.
+    """Give a command the options for reading a file, as its argument ``read``.
 
     Args:
         but: options that the command does without, or declares itself.
     """
-    shared = [parameter for name, parameter in _PARAMETERS.items() if name not in but]
-    names = tuple(parameter.name for parameter in shared)
-
-    def with_options(command: Command) -> Command:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())
-        place = next(i for i, parameter in enumerate(own) if parameter.name == "read")
-
-        @wraps(command)
-        def reading(**given: Any) -> int:
-            read = _options(**{name: given.pop(name) for name in names})
-            return command(read=read, **given)
-
-        # What Typer reads: the shared options stand where the command has `read`.
-        every = (*own[:place], *shared, *own[place + 1 :])
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in every]
-        reading.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-        reading.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return reading
-
-    return with_options
+    return with_options("read", _options, but)
 
 
 def check_files(read: ReadOptions) -> None:
@@ -100,3 +73,9 @@ def check_files(read: ReadOptions) -> None:
         check_readable(read.tokens, JSON_EXPECTED)
     if read.tokenizer is not None:
         check_tokenizer(read.tokenizer)
+
+
+def files_of(read: ReadOptions) -> tuple[str | None, ...]:
+    """The files that are read, or could be by their names; None and standard input are no files."""
+    named = (read.file, read.weights_file, read.q, read.k, read.v, read.tokens, read.tokenizer)
+    return *named, *shards_of(read.file), *shards_of(read.weights_file)

@@ -12,11 +12,12 @@ from attn_cli.commands.child import Child, child
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.recording.job import RecordJob, Told, environment_for
 from attn_cli.recording.options import RecordOptions
-from attn_cli.reporters.atomic import check_folder
+from attn_cli.reporters.atomic import check_folder, is_same
 from attn_cli.reporters.captures.finish import CaptureSummary, finish_capture
 from attn_cli.reporters.captures.folder import working_folder
 from attn_cli.reporters.captures.lines import finish_lines
 from attn_cli.reporters.terminal.recorded import RecordOutcome, recorded_lines, warning_lines
+from attn_cli.reporters.terminal.text import harmless
 from attn_cli.reporters.terminal.watch import LineTail, live_view
 from attn_cli.reporters.terminal.watch_totals import WatchTotals
 
@@ -75,7 +76,7 @@ def run_recorded(request: RecordRequest) -> int:
     if failure is not None and code == 0:
         raise failure
     outcome = RecordOutcome(output, summary, told, request.stats, request.limit, had_output, code == 0)
-    _say(warning_lines(outcome) if failure is None else [f"attn: error: {failure.message}"])
+    _say(warning_lines(outcome) if failure is None else [f"attn: error: {harmless(failure.message)}"])
     _say([] if request.quiet else recorded_lines(outcome))
     return code
 
@@ -96,7 +97,7 @@ def _check_output(output: str, request: RecordRequest) -> None:
         raise UsageError(f"--output {output}: it is written as {form}; expected a name such as out{expected}")
     read = [request.options.tokenizer, None if request.is_module else request.program[0]]
     for other in read:
-        if other is not None and os.path.exists(other) and os.path.exists(output) and os.path.samefile(other, output):
+        if other is not None and is_same(other, output):
             raise UsageError(f"--output {output}: would replace {other}; expected another name")
     check_folder(output)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 from attn_cli.errors import ResourceError, UsageError
+from attn_cli.interruption import held_back, mark_unfinished, remove_unfinished
 
+SHOWN = 50  # characters of it in the name that the file has meanwhile
+NEW, PERMISSIONS = 0o666, 0o777
 _ATTEMPTS = 100
 
 
@@ -18,8 +22,10 @@ _ATTEMPTS = 100
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file under another name beside ``path``, and give it its name when it is whole.
 
-    Until then whatever was at ``path`` stays as it is, and where the body fails it stays for good. The new file has
-    the permissions of any new file; a symbolic link is followed, so the file behind it is replaced.
+    Until then whatever was at ``path`` stays as it is, and where the body fails, or a signal ends attn, it stays for
+    good. The new file has the permissions of the one it replaces, and its owner where that is allowed, else those of
+    any new file. A symbolic link is followed, so the file behind it is replaced; another name of the same file, a hard
+    link, keeps what it had. What is written is on the disk before it gets its name.
 
     Args:
         path: where the file shall be in the end.
@@ -30,25 +36,26 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         ResourceError: where the disk refuses, or ``path`` is something else than a file.
     """
-    target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
+        target = Path(os.path.realpath(path))
         _refuse_special(target)
-        temporary = _new_file_beside(target)
-        permissions = stat.S_IMODE(temporary.stat().st_mode)
+        replaced = target.stat() if target.exists() else None
+        with held_back():
+            temporary = _new_file_beside(target, NEW if replaced is None else PERMISSIONS & replaced.st_mode)
+            mark_unfinished(temporary)
+        usual = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
-        os.chmod(temporary, permissions)  # a writer may have put a file of its own in its place
+        _set_owner(temporary, usual, replaced)  # a writer may have put a file of its own in its place
         _flush_to_disk(temporary)
         os.replace(temporary, target)
-        temporary = None
     except OSError as error:
         raise ResourceError(
             f"{path}: cannot be written: {error.strerror or error}; expected a writable file"
         ) from error
     finally:
         if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            remove_unfinished(temporary)
 
 
 def check_output(
@@ -70,52 +77,104 @@ def check_output(
     if path.lower().endswith(other_suffixes):
         raise UsageError(f"{option} {path}: {is_written}")
     for other in onto:
-        if other is not None and path and _is_same(path, other):
+        if other is not None and path and is_same(path, other):
             what = "the input" if os.path.exists(other) else "the other output"
             raise UsageError(f"{option} {path}: would replace {what} {other}; expected another name")
     check_folder(path)
 
 
-def _is_same(path: str, other: str) -> bool:
+def check_apart(outputs: Mapping[str, str]) -> None:
+    """Refuse two outputs that are one file.
+
+    Args:
+        outputs: the path of each, by the option that names it.
+
+    Raises:
+        UsageError: naming the first two.
+    """
+    for (_, earlier), (option, path) in combinations(outputs.items(), 2):
+        if is_same(path, earlier):
+            raise UsageError(f"{option} {path}: would replace the other output {earlier}; expected another name")
+
+
+def is_same(path: str, other: str) -> bool:
+    """Whether both names are one file, or would be: through links of both kinds, and where there is none yet."""
     if os.path.exists(path) and os.path.exists(other):
         return os.path.samefile(path, other)
-    return os.path.realpath(path) == os.path.realpath(other)
+    try:
+        return os.path.realpath(path) == os.path.realpath(other)
+    except OSError:  # the working folder is gone, and what is in it is nothing
+        return False
 
 
 def check_folder(path: str) -> None:
     """Refuse a place that no file can be written to, before there is anything to write.
 
     Raises:
-        ResourceError: where there is no name, something else than a file has it, or the folder is missing or may not be
-            written to.
+        UsageError: where the file is what standard input, output or error is read from or written to, or is asked for
+            as ``-``.
+        ResourceError: where there is no name, something else than a file has it, the file is write-protected, or the
+            folder is missing or may not be written to.
     """
+    if path == "-":
+        raise UsageError("-: standard output is not written to; expected the name of a file", "./- is a file named -")
     if not path:
         raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
     try:
-        _refuse_special(Path(os.path.realpath(path)))
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written: {error.strerror or error}; expected a writable file") from None
-    folder = os.path.dirname(os.path.realpath(path))
+        target = os.path.realpath(path)
+        _refuse_special(Path(path))
+        _refuse_special(Path(target))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"{path}: cannot be written: {reason}; expected a writable file") from None
+    _refuse_own_streams(path, target)
+    folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise ResourceError(f"{path}: cannot be written: no such folder; expected a writable file")
     if not os.access(folder, os.W_OK):
         raise ResourceError(f"{path}: cannot be written: its folder is read-only; expected a writable file")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise ResourceError(f"{path}: cannot be written: it is write-protected; expected a writable file")
 
 
 def _refuse_special(target: Path) -> None:
-    """A device or a folder must not be replaced by a file."""
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+    """A device or a folder must not be replaced by a file, nor a link that leads nowhere."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
         raise OSError("is no regular file")
 
 
-def _new_file_beside(target: Path) -> Path:
-    """An empty file in the target's folder, with the permissions that the process gives to new files."""
+def _refuse_own_streams(path: str, target: str) -> None:
+    """What flows through the standard streams would be lost with the file that it flows through."""
+    if not os.path.exists(target):
+        return
+    for number, name in enumerate(("input", "output", "error")):
+        with contextlib.suppress(OSError):  # a stream that is closed
+            if os.path.samestat(os.fstat(number), os.stat(target)):
+                raise UsageError(f"{path}: would replace standard {name}; expected another name")
+
+
+def _new_file_beside(target: Path, permissions: int) -> Path:
+    """An empty file in the target's folder, which nobody has more rights to than the process gives to new files."""
     for attempt in range(_ATTEMPTS):
-        candidate = target.with_name(f".{target.name}.{os.getpid()}.{attempt}.tmp")
+        candidate = target.with_name(f".{target.name[:SHOWN]}.{os.getpid()}.{attempt}.tmp")
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(candidate, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            os.close(os.open(candidate, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions))
             return candidate
     raise FileExistsError(f"{_ATTEMPTS} unfinished files are beside it")
+
+
+def _set_owner(temporary: Path, usual: int, replaced: os.stat_result | None) -> None:
+    """Give the file the permissions it shall have; the owner of what it replaces too, where the process may do that."""
+    if replaced is None:
+        os.chmod(temporary, usual)
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        os.chown(temporary, replaced.st_uid, replaced.st_gid)
+    os.chmod(temporary, PERMISSIONS & replaced.st_mode)
 
 
 def _flush_to_disk(path: Path) -> None:

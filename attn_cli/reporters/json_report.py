@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -103,7 +104,25 @@ def write_document(document: Mapping[str, Any], stream: TextIO) -> None:
     Raises:
         ValueError: where a number is not finite.
     """
-    stream.write(json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n")
+    text = json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n"
+    _Standard.is_begun = _Standard.is_begun or stream is sys.stdout
+    stream.write(text)
+
+
+class _Standard:
+    """Whether standard output holds a document, or a part of one: there can be only one."""
+
+    is_begun = False
+
+
+def no_document_yet() -> None:
+    """Nothing is written to standard output so far."""
+    _Standard.is_begun = False
+
+
+def is_document_begun() -> bool:
+    """Whether standard output holds a document, or a part of one that could not be written to its end."""
+    return _Standard.is_begun
 
 
 def _envelope(command: str, status: str, exit_code: int, **parts: Any) -> Document:

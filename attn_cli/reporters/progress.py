@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from attn_cli.reporters.terminal.console import is_terminal, make_console
@@ -37,7 +37,8 @@ class _Bar:
         self._shown: tuple[Progress, TaskID] | None = None
         self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
         self._timer.daemon = True
-        self._timer.start()
+        with suppress(RuntimeError):  # where no thread can be started there is no bar
+            self._timer.start()
 
     def update(self, done: float, total: float, description: str | None = None) -> None:
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 
 from safetensors import SafetensorError
@@ -11,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from attn_cli import __version__
-from attn_cli.errors import ResourceError, UsageError
-from attn_cli.reporters.atomic import atomic_write, check_folder
+from attn_cli.errors import ResourceError
+from attn_cli.reporters.atomic import atomic_write, check_output
 from attn_cli.results import CallResult, RunResult
 
 SCHEMA = "attn.saved/1"
@@ -57,12 +56,9 @@ def check_save(path: str | None, onto: Iterable[str | None] = ()) -> None:
     """
     if path is None:
         return
-    if path.lower().endswith(OTHER_FORMATS):
-        raise UsageError(f"--save {path}: it is written as safetensors; expected a name such as out.safetensors")
-    for other in onto:
-        if other is not None and os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise UsageError(f"--save {path}: would replace the input {other}; expected another name")
-    check_folder(path)
+    check_output(
+        "--save", path, OTHER_FORMATS, "it is written as safetensors; expected a name such as out.safetensors", onto
+    )
 
 
 def write_tensors(tensors: dict[str, Tensor], path: str, metadata: dict[str, str]) -> None:

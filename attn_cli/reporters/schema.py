@@ -54,7 +54,7 @@ def schema_for(command: str) -> Schema:
             schema={"const": f"attn.{command}/{VERSION}"},
             attn_version=TEXT,
             status={"enum": ["ok", "findings", "error"]},
-            exit_code={"type": "integer", "minimum": 0, "maximum": 130},
+            exit_code={"type": "integer", "minimum": 0, "maximum": 255},
             data={"anyOf": [{"$ref": "#/$defs/data"}, {"type": "null"}]},
             findings=list_of(ref("finding")),
             error={"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},

@@ -278,7 +278,7 @@ def test_a_sample_beyond_all_numbers_is_refused(saved):
 
 
 def test_a_missing_file_and_a_folder_are_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"none.json: No such file"):
+    with pytest.raises(InputError, match=r"none.json: no such file"):
         load(tmp_path / "none.json")
     with pytest.raises(InputError, match="expected a JSON file"):
         load(tmp_path)

@@ -18,7 +18,14 @@ def environment(**extra):
 
 
 def attn(*arguments, stdin=None, cwd=ROOT, **env):
-    """``attn ARGUMENTS`` to its end, output captured as bytes decoded from UTF-8."""
+    """``attn ARGUMENTS`` to its end in a process of its own, which has PyTorch imported already; output as bytes."""
+    from tests.hostile.warm import warm
+
+    return warm(*arguments, stdin=stdin, cwd=cwd, seconds=120, **env)
+
+
+def attn_from_scratch(*arguments, stdin=None, cwd=ROOT, **env):
+    """``attn ARGUMENTS`` to its end as a shell would start it, output as bytes."""
     return subprocess.run(
         [sys.executable, "-m", "attn_cli", *arguments],
         input=stdin,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attn_cli.attention.types import AttentionInputs
+from attn_cli.inputs.readers import opened
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
@@ -55,7 +56,8 @@ def test_less_than_64_mib_above_inputs_and_outputs(length, align):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_keys_and_values_of_a_mapped_file_are_not_copied(tmp_path, dtype):
+def test_keys_and_values_of_a_mapped_file_are_not_copied(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(opened, "COPIED", 0)
     tensors = {name: torch.randn(1, heads, 50, 16).to(dtype) for name, heads in (("q", 4), ("k", 2), ("v", 2))}
     path = write(tmp_path / "qkv.safetensors", tensors)
     inputs = load(path).inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attn_cli.inspection.findings.alignment import alignment_finding
 from attn_cli.inspection.findings.inputs import input_findings
+from attn_cli.inspection.findings.module import module_findings
 from attn_cli.inspection.findings.rows import empty_rows_finding, faulty_rows_finding
 from attn_cli.inspection.findings.rules import RULES, Rule
 
@@ -14,4 +15,5 @@ __all__ = [
     "empty_rows_finding",
     "faulty_rows_finding",
     "input_findings",
+    "module_findings",
 ]

@@ -29,7 +29,8 @@ def input_findings(inputs: AttentionInputs, *, known_finite: bool = False) -> tu
         None if known_finite else _key_finding(inputs, "v", inputs.v),
         None if rules.bias is None else _bias_finding(inputs, rules.bias),
         None if rules.sinks is None else _sinks_finding(inputs, rules.sinks),
-        None if projection is None else _projection_finding(projection.weight),
+        None if projection is None else _projection_finding("weight", projection.weight),
+        None if projection is None else _projection_finding("bias", projection.bias),
     ]
     return tuple(finding for finding in findings if finding is not None)
 
@@ -46,9 +47,10 @@ def _query_finding(inputs: AttentionInputs) -> Finding | None:
     rows = faults.any(dim=-1)  # (B, Hq, Sq)
     if not bool(rows.any()):
         return None
-    batch, head, query = _first(rows)
-    feature = _first(faults[batch, head, query])[0]
-    message = f"q holds {_what(inputs.q, faults)} in {counted(int(rows.sum()), 'query row')}, {_at(feature, faults)}"
+    batch, head, query = first_place(rows)
+    feature = first_place(faults[batch, head, query])[0]
+    number = counted(int(rows.sum()), "query row")
+    message = f"q holds {what_is_bad(inputs.q, faults)} in {number}, {_at(feature, faults)}"
     place = replace(place_in_call(inputs.index, "q", batch, head, query), feature=feature)
     return NONFINITE_INPUT.finding(message, place, int(rows.sum()), INPUT_HINT)
 
@@ -61,18 +63,18 @@ def _key_finding(inputs: AttentionInputs, name: str, x: Tensor) -> Finding | Non
     rows = faults.any(dim=-1)  # (B, Hkv, Sk)
     if not bool(rows.any()):
         return None
-    batch, head, key = _first(rows)
+    batch, head, key = first_place(rows)
     index, groups = inputs.index, inputs.q.shape[1] // x.shape[1]
-    feature = _first(faults[batch, head, key])[0]
+    feature = first_place(faults[batch, head, key])[0]
     place = replace(place_in_call(index, name, batch=batch, key=key), feature=feature)
     where = ""
-    if index.heads == tuple(range(index.total_heads)):
+    if index.has_every_head and list(index.heads) == sorted(index.heads):
         place = replace(place, head=head)
         where = " (its head is a key/value head)" if groups > 1 else ""
     else:
         where = f" (first in the key/value head that query head {index.heads[head * groups]} reads)"
     number = counted(int(rows.sum()), "key")
-    message = f"{name} holds {_what(x, faults)} at {number}, {_at(feature, faults)}{where}"
+    message = f"{name} holds {what_is_bad(x, faults)} at {number}, {_at(feature, faults)}{where}"
     return NONFINITE_INPUT.finding(message, place, int(rows.sum()), INPUT_HINT)
 
 
@@ -82,9 +84,9 @@ def _bias_finding(inputs: AttentionInputs, bias: Tensor) -> Finding | None:
         return None
     place = [
         None if size == 1 and whole > 1 else number
-        for number, size, whole in zip(_first(faults), bias.shape, inputs.weights_shape, strict=True)
+        for number, size, whole in zip(first_place(faults), bias.shape, inputs.weights_shape, strict=True)
     ]
-    message = f"bias holds {_what(bias, faults)}"
+    message = f"bias holds {what_is_bad(bias, faults)}"
     place_of_bias = place_in_call(inputs.index, "bias", *place)
     return NONFINITE_INPUT.finding(message, place_of_bias, int(faults.sum()), INPUT_HINT)
 
@@ -93,19 +95,19 @@ def _sinks_finding(inputs: AttentionInputs, sinks: Tensor) -> Finding | None:
     faults = sinks.isnan() | (sinks == torch.inf)
     if not bool(faults.any()):
         return None
-    place = place_in_call(inputs.index, "sinks", head=_first(faults)[0])
-    return NONFINITE_INPUT.finding(f"sinks hold {_what(sinks, faults)}", place, int(faults.sum()), INPUT_HINT)
+    place = place_in_call(inputs.index, "sinks", head=first_place(faults)[0])
+    return NONFINITE_INPUT.finding(f"sinks hold {what_is_bad(sinks, faults)}", place, int(faults.sum()), INPUT_HINT)
 
 
-def _projection_finding(weight: Tensor) -> Finding | None:
-    faults = ~weight.isfinite()
-    if not bool(faults.any()):
+def _projection_finding(part: str, x: Tensor | None) -> Finding | None:
+    if x is None or is_finite(x):
         return None
-    message = f"the output projection's weight holds {_what(weight, faults)}"
-    return NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight"), int(faults.sum()), INPUT_HINT)
+    faults = ~x.isfinite()
+    message = f"the output projection's {part} holds {what_is_bad(x, faults)}"
+    return NONFINITE_INPUT.finding(message, Place(tensor=f"W_o.{part}"), int(faults.sum()), INPUT_HINT)
 
 
-def _first(marked: Tensor) -> list[int]:
+def first_place(marked: Tensor) -> list[int]:
     """Where the first True is, in the order of the axes."""
     flat = int(marked.flatten().to(torch.int8).argmax())
     place: list[int] = []
@@ -120,7 +122,7 @@ def _at(feature: int, faults: Tensor) -> str:
     return f"{'' if int(faults.sum()) == 1 else 'the first '}in feature {feature}"
 
 
-def _what(x: Tensor, faults: Tensor) -> str:
+def what_is_bad(x: Tensor, faults: Tensor) -> str:
     """``2 NaN and 1 infinite value``."""
     nans = int((x.isnan() & faults).sum())
     infinite = int(faults.sum()) - nans

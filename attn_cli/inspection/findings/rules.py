@@ -41,7 +41,7 @@ NONFINITE_INPUT = Rule(
     code="ATTN001",
     name="input not finite",
     severity="error",
-    sentence="q, k, v or the output projection holds a NaN or an infinity, or bias or sinks hold a NaN or +∞.",
+    sentence="q, k, v or a projection holds a NaN or an infinity, or bias or sinks hold a NaN or +∞.",
     why="One NaN in K or V reaches every query that may attend to its key; one in Q breaks its own row. What the fused "
     "kernels make of it differs, so that it may show far from where it arose.",
     example="A float16 projection overflows to +∞ at one key; every row that sees the key becomes NaN.",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from attn_cli.errors import ResourceError
+from attn_cli.interruption import held_back, mark_unfinished, remove_unfinished
 
-LONGEST = 100  # characters of the file's name; a name has 255 at most
+SHOWN = 50  # characters of the file's name; a name has 255 bytes at most
 
 
 @contextmanager
@@ -29,13 +29,13 @@ def working_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     beside, name = os.path.split(os.path.realpath(target))
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{name[:LONGEST]}.", suffix=".recording", dir=beside))
+        with held_back():
+            folder = Path(tempfile.mkdtemp(prefix=f".{name[:SHOWN]}.", suffix=".recording", dir=beside))
+            mark_unfinished(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResourceError(f"{os.fspath(target)}: cannot be written: {reason}; expected a writable folder") from error
-    owner = os.getpid()
     try:
         yield folder
     finally:
-        if os.getpid() == owner:  # not in a child that was forked in between
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_unfinished(folder)  # not in a child that was forked in between

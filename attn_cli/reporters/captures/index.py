@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from attn_cli.inputs.limits import LARGEST_HEADER as LARGEST_HEADER  # what attn reads again
+
 EVEN = 8  # a tensor of a multiple of this many bytes leaves the next one aligned
 ROOM = 2**20  # bytes in front of the data, for the header
-LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
 REST = ".rest"
 ITEM_SIZES = {"64": 8, "32": 4, "16": 2}  # by how a dtype's name ends
 

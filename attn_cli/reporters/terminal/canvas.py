@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from attn_cli.reporters.terminal.palette import RAMPS, Ramp
-from attn_cli.reporters.terminal.text import harmless, shorten
+from attn_cli.reporters.terminal.text import bounded, harmless, shorten
 
 MIN_WIDTH = 20
 
@@ -40,7 +40,7 @@ class Canvas:
 
     def text(self, value: object, style: str | Style = "", limit: int | None = None) -> Text:
         """``value`` as harmless text, never as markup, in at most ``limit`` cells. All text comes through here."""
-        shown = harmless(str(value), ascii_only=not self.unicode)
+        shown = harmless(bounded(str(value)), ascii_only=not self.unicode)
         if limit is not None:
             shown = shorten(shown, limit, "…" if self.unicode else "~")
         return Text(shown, style=style, no_wrap=True, end="")

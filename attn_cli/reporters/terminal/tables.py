@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 
 from rich.cells import cell_len
@@ -38,7 +39,7 @@ class Column:
 
     most: int | None = None
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Cells that the widest entry takes, at most ``most``."""
         widest = max(text.cell_len for text in (self.header, *self.cells))

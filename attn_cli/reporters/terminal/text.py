@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 _NAMED = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 _MARKS_IN_A_ROW = 2
+LONGEST = 10_000  # characters of a text that are shown
 _COMBINING_GRAPHEME_JOINER = "\u034f"
 _ASCII = {
     "·": "*",
@@ -74,6 +75,11 @@ def harmless(value: str, ascii_only: bool = False) -> str:
         else:
             shown.append(character if is_kept else _escape(character))
     return "".join(shown)
+
+
+def bounded(value: str, most: int = LONGEST) -> str:
+    """``value`` in at most so many characters: a token of a megabyte is not looked through sign by sign."""
+    return value if len(value) <= most else f"{value[: most - 3]}..."
 
 
 def _is_mark(character: str) -> bool:

@@ -1,0 +1,160 @@
+"""Disks that are full, read-only or not allowed, for every output; what was there stays, and nothing is left over."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from tests.cli.process import MINILM
+from tests.hostile.law import accepted, refused, refused_as_json, unharmed
+from tests.hostile.surroundings import BOUND_BY_PERMISSIONS, LAYER, can_mount, read_only_disk, small_disk
+from tests.hostile.test_outputs import OPTIONS, written
+from tests.hostile.warm import Ended, warm
+
+mounting = pytest.mark.skipif("linux" not in sys.platform or not can_mount(), reason="this user may not mount a disk")
+posix = pytest.mark.skipif(os.name != "posix", reason="a system without such permissions")
+# The report of a check alone has 4 KB as a picture, and a recording is a program's.
+FILLING = [
+    "run --save",
+    "run --html",
+    "run --svg",
+    "demo --save",
+    "diff --html",
+    "explain --screenshot",
+    "bench --save",
+]
+filling = pytest.mark.parametrize("name", FILLING)
+FEW = pytest.mark.parametrize("name", ["run --save", "run --html", "run --png", "explain --screenshot", "bench --save"])
+
+
+def told(ended: Ended) -> Ended:
+    """The same without the line that a small disk adds, which must not name anything new."""
+    *lines, left = ended.err.splitlines(keepends=True)
+    assert left == "left: before\n"
+    return Ended(ended.returncode, b"", "".join(lines).encode(), ended.max_rss, ended.timed_out)
+
+
+@mounting
+@filling
+def test_a_full_disk_is_told_and_holds_nothing_of_the_file(name, tmp_path):
+    path = tmp_path / OPTIONS[name][2]
+    ended = told(written(name, path, before=small_disk(tmp_path, 4096)))
+    refused(ended, 3, names=path, says=("cannot be written", "No space left on device"))
+
+
+@FEW
+def test_a_file_that_may_not_grow_so_large_leaves_what_was_there(name, tmp_path):
+    path = tmp_path / OPTIONS[name][2]
+    path.write_text("before")
+    with unharmed(tmp_path), open(os.devnull, "wb") as nothing:
+        ended = written(name, path, stdout=nothing.fileno(), limits={"RLIMIT_FSIZE": 1000})
+    assert (ended.returncode, ended.timed_out, "Traceback" in ended.err) == (3, False, False)
+    assert ended.err.splitlines()[0].startswith(f"attn: error: {path}: cannot be written: ")
+
+
+def test_a_full_disk_speaks_json(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with open(tmp_path / "printed", "wb") as out:
+        ended = warm("demo", "--json", "--save", str(path), stdout=out.fileno(), limits={"RLIMIT_FSIZE": 1000})
+    ended = Ended(ended.returncode, (tmp_path / "printed").read_bytes(), ended.stderr, ended.max_rss, ended.timed_out)
+    refused_as_json(ended, "demo", 3, names=path, says="cannot be written")
+    assert os.listdir(tmp_path) == ["printed"]
+
+
+READ_ONLY = [(name, "bit") for name in OPTIONS]
+READ_ONLY += [(name, how) for how in ("mount", "immutable") for name in ("run --save", "bench --html", "record -o")]
+
+
+@pytest.mark.parametrize(("name", "how"), READ_ONLY)
+def test_a_read_only_folder_is_refused_before_anything_is_computed(name, how, tmp_path):
+    (tmp_path / "program.py").write_text("open('ran', 'w')")
+    folder, path = tmp_path / "folder", tmp_path / "folder" / OPTIONS[name][2]
+    folder.mkdir()
+    before = _made_read_only(folder, how)
+    try:
+        with unharmed(tmp_path):
+            ended = written(name, path, before=before, cwd=tmp_path)
+            refused(ended, 3, names=path, says="cannot be written: its folder is read-only")
+    finally:
+        folder.chmod(0o755) if how == "bit" else how == "immutable" and os.system(f"chattr -i '{folder}'")
+
+
+def _made_read_only(folder, how):
+    if how == "bit":
+        folder.chmod(0o555)
+        return BOUND_BY_PERMISSIONS
+    if how == "mount":
+        if not can_mount():
+            pytest.skip("this user may not mount a disk")
+        return read_only_disk(folder)
+    if not shutil.which("chattr") or os.system(f"chattr +i '{folder}' 2>/dev/null"):
+        pytest.skip("no file can be made immutable here")
+    return ""
+
+
+@posix
+@FEW
+def test_a_write_protected_file_is_not_replaced(name, tmp_path):
+    path = tmp_path / OPTIONS[name][2]
+    path.write_text("before")
+    path.chmod(0o444)
+    with unharmed(tmp_path):
+        ended = written(name, path, before=BOUND_BY_PERMISSIONS)
+        refused(ended, 3, names=path, says="cannot be written: it is write-protected")
+
+
+@posix
+def test_folders_that_may_not_be_entered_or_listed(tmp_path):
+    closed, blind = tmp_path / "closed", tmp_path / "blind"
+    for folder, mode in ((closed, 0o666), (blind, 0o333)):
+        folder.mkdir()
+        shutil.copy(MINILM, folder / "x.safetensors")
+        folder.chmod(mode)
+    refused(
+        warm("run", str(closed / "x.safetensors"), before=BOUND_BY_PERMISSIONS), names=closed, says="ermission denied"
+    )
+    ended = warm("demo", "--save", str(closed / "y.safetensors"), before=BOUND_BY_PERMISSIONS)
+    refused(ended, 3, names=closed, says="cannot be written: Permission denied")
+    accepted(warm("demo", "--save", str(blind / "y.safetensors"), before=BOUND_BY_PERMISSIONS))
+    accepted(warm("run", str(blind / "x.safetensors"), "--layer", "3", before=BOUND_BY_PERMISSIONS))
+    for folder in (closed, blind):
+        folder.chmod(0o755)
+
+
+@mounting
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_a_temporary_folder_without_room_for_what_is_piped_in(tmp_path, json):
+    with open(MINILM, "rb") as file:
+        content = file.read()
+    ended = told(warm("run", "-", *json, stdin=content, before=small_disk(tmp_path, 8192), TMPDIR=str(tmp_path)))
+    refused(ended, 3, names="-: ", says=("expected at most", "TMPDIR"))
+
+
+@pytest.mark.parametrize("kind", ["missing", "a file", "not to be written to"])
+def test_a_temporary_folder_that_is_none(kind, tmp_path):
+    """Without pipes attn needs none; with one Python looks for another folder, and attn says where none is found."""
+    (tmp_path / "a file").write_text("")
+    nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: [__import__('os').environ['TMPDIR']]\n"
+    folder = tmp_path / kind
+    if kind == "not to be written to":
+        folder.mkdir(mode=0o555)
+        nowhere += BOUND_BY_PERMISSIONS
+    with open(MINILM, "rb") as file:
+        content = file.read()
+    accepted(warm("run", *LAYER, before=nowhere, TMPDIR=str(folder)))
+    accepted(warm("run", "-", "--layer", "3", stdin=content, TMPDIR=str(folder)))
+    ended = warm("run", "-", stdin=content, before=nowhere, TMPDIR=str(folder))
+    refused(ended, 3, names="-: cannot be copied", says="TMPDIR")
+
+
+def test_a_folder_that_vanishes_while_attn_runs(tmp_path):
+    gone = "import os, shutil, attn_cli.commands.drawing as drawing\ndraw_call = drawing.draw_call\n" + (
+        f"drawing.draw_call = lambda drawing: (shutil.rmtree({str(tmp_path / 'x')!r}), draw_call(drawing))[1]"
+    )
+    for option, name in (("--save", "a.safetensors"), ("--html", "a.html"), ("--screenshot", "a.svg")):
+        (tmp_path / "x").mkdir()
+        ended = warm("demo", option, str(tmp_path / "x" / name), before=gone)
+        refused(ended if option != "--screenshot" else Ended(ended.returncode, b"", ended.stderr, 0, ended.timed_out),
+                3, names=tmp_path, says="No such file or directory")  # fmt: skip
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,62 @@
+"""The limits that the reference publishes are those that are kept, and the threat model names tests that there are."""
+
+import re
+
+import pytest
+
+from attn_cli.benchmark.plan import MOST_CASES
+from attn_cli.commands.options import MOST_RUNS
+from attn_cli.commands.parsing import MOST_SELECTED
+from attn_cli.inputs import limits
+from attn_cli.inputs.selecting import MOST_HEADS, MOST_IN_ALL
+from attn_cli.reporters.html import entries
+from attn_cli.reporters.terminal.text import LONGEST
+from tests.cli.process import ROOT
+
+PAGE = " ".join((ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8").split())
+MODEL = (ROOT / "docs" / "explanation" / "threat-model.md").read_text(encoding="utf-8")
+MIB, GIB = 2**20, 2**30
+ROWS = {
+    "MOST_NAMES": f"| tensors and single values of one file | {limits.MOST_NAMES:,} |",
+    "LONGEST_NAME": f"| a name | {limits.LONGEST_NAME:,} characters |",
+    "MOST_AXES": f"| axes of a tensor | {limits.MOST_AXES} |",
+    "LARGEST_HEADER": f"the pickle of a `.pt`, an index of shards | {limits.LARGEST_HEADER // MIB} MiB |",
+    "LARGEST_JSON": f"a `tokenizer.json`, a baseline of `attn bench` | {limits.LARGEST_JSON // MIB} MiB",
+    "MOST_JSON_VALUES": f"MiB, {limits.MOST_JSON_VALUES:,} values |",
+    "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
+    "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",
+    "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",
+    "EXPANDED_FREELY": f"| an array of an `.npz`, expanded | {limits.EXPANDED_FREELY // MIB} MiB, or",
+    "MOST_EXPANSION": f"or {limits.MOST_EXPANSION} times what it takes in the file",
+    "LARGEST_TEXTS": f"| all texts of an `.npz` together | {limits.LARGEST_TEXTS // MIB} MiB |",
+    "MOST_PIPED": f"{limits.MOST_PIPED // GIB} GiB where the format does not say how many there will be |",
+    "WRITER_SECONDS": f"| waiting for somebody to write to a named pipe | {limits.WRITER_SECONDS:g} seconds |",
+    "COPIED": f"Tensors above {limits.COPIED // MIB} MiB are mapped",
+}
+OWN = [name for name in vars(limits) if name.isupper() and name != "MIB"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_limit_is_published(name: str) -> None:
+    assert ROWS[name] in PAGE
+
+
+def test_the_limits_of_other_rooms_are_published() -> None:
+    assert f"| numbers that a selection such as `--head 0-9` names | {MOST_SELECTED:,} |" in PAGE
+    assert f"| {MOST_HEADS:,}; {MOST_IN_ALL:,} of all batch items together; `--head`" in PAGE
+    assert f"| timed runs of `--repeat` | {MOST_RUNS:,} |" in PAGE
+    assert f"| combinations of an `attn bench` | {MOST_CASES:,} |" in PAGE
+    assert f"| a text on the terminal or in a figure | {LONGEST:,} characters; in JSON it is whole |" in PAGE
+    assert f"its first {entries.MOST_FINDINGS} findings" in PAGE
+
+
+def test_the_threat_model_names_tests_that_there_are() -> None:
+    """``::test`` alone belongs to the file that was named before it."""
+    file = ""
+    named = re.findall(r"`(tests/[\w/-]+\.(?:py|case))?(?:::(\w+))?`", MODEL)
+    found = [(one, test) for one, test in named if one or test]
+    assert len(found) > 10
+    for one, test in found:
+        file = one or file
+        assert (ROOT / file).is_file(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"

@@ -1,0 +1,228 @@
+"""JSON that is broken, deep, huge or something else: tokens, tokenizers, baselines and indexes."""
+
+import json
+import os
+
+import pytest
+
+from tests.cli.process import MINILM
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
+from tests.hostile.making import NUMBERS, entry, safetensors, three
+from tests.hostile.warm import warm
+
+BROKEN = {
+    "empty": (b"", "no whole JSON"),
+    "text": (b"hello", "no whole JSON"),
+    "cut short": (b'["a", "b"', "no whole JSON"),
+    "two documents": (b"[] []", "no whole JSON"),
+    "not UTF-8": (b'["\xff"]', "is not UTF-8 at byte 2"),
+    "UTF-16": ('["a"]'.encode("utf-16"), "is not UTF-8 at byte 0"),
+    "NaN": (b"[NaN]", "NaN is no JSON"),
+    "infinity": (b'{"a": -Infinity}', "-Infinity is no JSON"),
+    "a number of 5000 digits": (b"[" + b"9" * 5000 + b"]", "no whole JSON"),
+    "a control character": (b'["a\nb"]', "no whole JSON"),
+    "a key twice": (b'{"schema": 1, "schema": 2}', "names schema twice"),
+    "deep lists": (b"[" * 10**6, "is nested too deeply"),
+    "deep objects": (b'{"a":' * 10**5, "is nested too deeply"),
+    "deep and whole": (b"[" * 10**5 + b"]" * 10**5, "is nested too deeply"),
+    "nine million lists": (lambda: b"[" + b"[]," * 9 * 10**6 + b"[]]", "holds more than 8000000 values"),
+    "more bytes than fit": (lambda: b'["' + b"a" * 2**28 + b'"]', "has more than 256 MiB"),
+}
+INDEX = "x.safetensors.index.json"
+COMMANDS = {
+    "tokens": lambda path: ("run", MINILM, "--tokens", path),
+    "tokenizer": lambda path: ("run", MINILM, "--tokenizer", path),
+    "baseline": lambda path: ("bench", "--seq", "8", "--min-time", "0.001", "--baseline", path),
+    "index": lambda path: ("run", path),
+    "index of weights": lambda path: ("run", MINILM, "--weights-file", path),
+}
+SLOW = ("nine million lists", "more bytes than fit")
+
+
+SMALL = [case for case in BROKEN if case not in SLOW]
+FEW = ("not UTF-8", "a key twice", "deep lists")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What one process says of every small file as an index."""
+    folder = tmp_path_factory.mktemp("broken")
+    paths = {case: folder / f"{number}.safetensors.index.json" for number, case in enumerate(SMALL)}
+    for case, path in paths.items():
+        path.write_bytes(BROKEN[case][0])
+    with unharmed(folder):
+        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
+    return {case: said[path] for case, path in paths.items()}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_broken_json_is_refused(told, case):
+    assert BROKEN[case][1] in told[case]
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+@pytest.mark.parametrize("case", FEW)
+def test_it_is_refused_wherever_json_is_read(tmp_path, case, what):
+    content, says = BROKEN[case]
+    path = tmp_path / INDEX
+    path.write_bytes(content)
+    refused(warm(*COMMANDS[what](str(path))), names=path, says=says)
+
+
+@pytest.mark.parametrize(("case", "what"), [(SLOW[0], "tokens"), (SLOW[1], "baseline")])
+def test_json_that_would_burst_is_refused(tmp_path, case, what):
+    make, says = BROKEN[case]
+    path = tmp_path / INDEX
+    path.write_bytes(make())
+    refused(warm(*COMMANDS[what](str(path))), names=path, says=says)
+
+
+def test_an_index_has_a_limit_of_its_own(tmp_path):
+    path = tmp_path / INDEX
+    path.write_bytes(b'{"weight_map": {"a": "' + b"a" * 2**25 + b'"}}')
+    refused(warm("run", str(path)), names=path, says="has more than 32 MiB")
+
+
+@pytest.mark.parametrize("what", ["tokens", "index"])
+def test_it_is_refused_in_json_too(tmp_path, what):
+    path = tmp_path / INDEX
+    path.write_bytes(b"[" * 10**5)
+    refused_as_json(warm(*COMMANDS[what](str(path)), "--json"), "run", names=path, says="nested too deeply")
+
+
+NO_TOKENS = ["{}", "3", "null", '"abc"', "[]", "[[]]", '["a", 1]', '[["a"], "b"]', "[[1.5]]", "[true]", "[[[1]]]",
+             "[9223372036854775808]", '{"tokens": ["a"]}', "[[1], []]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_TOKENS)
+def test_json_that_is_no_tokens_is_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    refused(warm("run", MINILM, "--tokens", str(path)), names=path, says="expected a JSON list of texts or token ids")
+
+
+NO_TOKENIZERS = ["{}", "[]", "null", '{"model": 3}', '{"model": {"type": "BPE", "vocab": [], "merges": {}}}',
+                 '{"decoder": {"decoders": 3}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_TOKENIZERS)
+def test_json_that_is_no_tokenizer_is_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    refused(warm("run", MINILM, "--tokenizer", str(path)), names=path, says="expected a tokenizer.json")
+
+
+NO_BASELINES = ["{}", "[]", "3", '{"schema": "attn.run/1"}', '{"schema": ["attn.bench/1"]}',
+                '{"schema": "attn.bench/1"}', '{"schema": "attn.bench/1", "data": 3}',
+                '{"schema": "attn.bench/1", "data": {"environment": [], "results": {}}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_BASELINES)
+def test_json_that_is_no_baseline_is_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    refused(warm("bench", "--seq", "8", "--baseline", str(path)), names=path, says="attn bench --save")
+
+
+def shard(folder, name="one.safetensors", content=None):
+    """A file of a checkpoint."""
+    (folder / name).write_bytes(safetensors() if content is None else content)
+    return name
+
+
+def index(folder, weight_map, **others):
+    """The index of a checkpoint in this folder."""
+    path = folder / INDEX
+    path.write_text(json.dumps({"metadata": {}, "weight_map": weight_map, **others}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../one.safetensors",
+        "a/one.safetensors",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a\\b",
+        "C:\\x",
+        "a\0b",
+        "-",
+        "file:///x/y",
+    ],
+)
+def test_a_shard_outside_the_folder_is_refused_and_not_looked_at(tmp_path, name):
+    (tmp_path / "inner").mkdir()
+    shard(tmp_path)
+    path = index(tmp_path / "inner", dict.fromkeys("qkv", name))
+    refused(warm("run", str(path)), names=path, says="expected a file name in the index's own folder")
+
+
+def missing(_folder):
+    return "no such file"
+
+
+def pipe(folder):
+    os.mkfifo(folder / "one.safetensors")
+    return "is a pipe"
+
+
+SHARDS = {
+    "missing": missing,
+    "a folder": (lambda folder: (folder / "one.safetensors").mkdir() or "is a folder"),
+    "a pipe": pipe,
+    "a device": (lambda folder: (folder / "one.safetensors").symlink_to("/dev/zero") or "is a device"),
+    "a loop of links": (lambda folder: (folder / "one.safetensors").symlink_to("one.safetensors") or "symbolic links"),
+    "the index itself": (lambda folder: (folder / "one.safetensors").symlink_to(INDEX) or "does not begin with"),
+    "a broken file": (lambda folder: shard(folder, content=b"abc") and "has 3 bytes"),
+    "a file without the tensor": (lambda folder: shard(folder, content=safetensors(b"{}", b"")) and "holds no tensor"),
+    "a pickle": (lambda folder: shard(folder, content=b"\x80\x02}." * 9) and "does not begin with"),
+}
+
+
+@pytest.mark.parametrize("case", SHARDS)
+def test_a_shard_that_cannot_be_read_is_named(tmp_path, case):
+    path = index(tmp_path, dict.fromkeys("qkv", "one.safetensors"))
+    says = SHARDS[case](tmp_path)
+    with unharmed(tmp_path):
+        refused(warm("run", str(path)), names=tmp_path / "one.safetensors", says=says)
+
+
+@pytest.mark.parametrize("weight_map", [[], 3, None, {"q": 3}, {"q": None}, {"q": ["one.safetensors"]}])
+def test_an_index_of_something_else_is_refused(tmp_path, weight_map):
+    path = index(tmp_path, weight_map)
+    refused(warm("run", str(path)), names=path, says="has no weight_map of names to files")
+
+
+def test_an_index_names_itself_or_a_tensor_twice_in_vain(tmp_path):
+    refused(
+        warm("run", str(index(tmp_path, dict.fromkeys("qkv", INDEX)))), says="does not begin with a safetensors header"
+    )
+    path = tmp_path / INDEX
+    path.write_text('{"weight_map": {"q": "one.safetensors", "q": "two.safetensors"}}')
+    refused(warm("run", str(path)), names=path, says="names q twice")
+
+
+def test_an_index_of_too_many_names_is_refused(tmp_path):
+    path = index(tmp_path, {f"layers.{number}.q": "one.safetensors" for number in range(200_001)})
+    ended = warm("run", str(path))
+    refused(ended, names=path, says="names 200001 tensors; expected 200000 at most")
+    assert ended.max_rss < start_rss() + 2**28
+
+
+def test_a_checkpoint_of_links_is_read(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "model").mkdir()
+    entries = three()
+    shard(tmp_path / "blobs", "a", safetensors({"q": entries["q"]}, NUMBERS[0].tobytes()))
+    shard(
+        tmp_path / "blobs",
+        "b",
+        safetensors({name: entry(place) for place, name in enumerate("kv")}, NUMBERS[1:].tobytes()),
+    )
+    for name in "ab":
+        (tmp_path / "model" / f"{name}.safetensors").symlink_to(tmp_path / "blobs" / name)
+    path = index(tmp_path / "model", {"q": "a.safetensors", "k": "b.safetensors", "v": "b.safetensors"})
+    accepted(warm("run", str(path), "--top", "0"))

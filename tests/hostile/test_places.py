@@ -1,0 +1,243 @@
+"""What is no regular file: folders, pipes, devices, sockets, links; and standard input that is none, or has no end."""
+
+import contextlib
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.cli.process import MINILM
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, unharmed
+from tests.hostile.making import npy, npz, safetensors
+from tests.hostile.warm import warm
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such files on Windows")
+QKV = ("--q", "--k", "--v")
+
+
+def commands(place):
+    """Every way to have a file read; what it has to be refused as."""
+    given = str(place)
+    return [
+        ("run", given), ("check", given), ("diff", given, MINILM), ("diff", MINILM, given),
+        ("explain", given, "--head", "0", "--query", "0"), ("run", MINILM, "--weights-file", given),
+        ("run", MINILM, "--tokenizer", given), ("bench", "--baseline", given),
+        ("run", *(part for flag in QKV for part in (flag, given))),
+    ]  # fmt: skip
+
+
+def folder(path):
+    path.mkdir()
+    return "is a folder"
+
+
+def nothing(_path):
+    return "no such file"
+
+
+def loop(path):
+    path.symlink_to(path.name)
+    return "Too many levels of symbolic links"
+
+
+def dangling(path):
+    path.symlink_to("nowhere")
+    return "no such file"
+
+
+def bound(path):
+    with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent):
+        one.bind(path.name)
+    return "is a socket"
+
+
+def zeros(path):
+    path.symlink_to("/dev/zero")
+    return "is a device"
+
+
+def void(path):
+    path.symlink_to("/dev/null")
+    return "is a device"
+
+
+@pytest.mark.parametrize("make", [folder, nothing, loop, dangling, bound, zeros, void])
+def test_what_is_no_file_is_refused_wherever_it_is_named(tmp_path, make):
+    path = tmp_path / "x.safetensors"
+    says = make(path)
+    with unharmed(tmp_path):
+        for arguments in commands(path) if make in (folder, zeros) else commands(path)[:1]:
+            refused(warm(*arguments), says=(str(path), says))
+        refused_as_json(warm("run", str(path), "--json"), "run", names=path, says=says)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.safetensors.index.json"])
+@pytest.mark.parametrize("make", [folder, zeros])
+def test_the_same_for_tokens_and_for_an_index(tmp_path, name, make):
+    path = tmp_path / name
+    says = make(path)
+    refused(
+        warm(*(("run", MINILM, "--tokens", str(path)) if name == "x.json" else ("run", str(path)))),
+        names=path,
+        says=says,
+    )
+
+
+def test_a_file_without_permission_is_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors())
+    path.chmod(0)
+    nobody = "import os; os.geteuid() or os.setuid(65534)"  # root may read everything
+    refused(warm("run", str(path), before=nobody), names=path, says="cannot be opened (Permission denied)")
+    refused_as_json(warm("check", str(path), "--json", before=nobody), "check", names=path, says="Permission denied")
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_room_is_a_resource_that_failed(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(npz())
+    refused(warm("run", str(path), limits={"RLIMIT_NOFILE": 6}), 3, says="Too many open files")
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_in_time(tmp_path):
+    pipe = tmp_path / "x.safetensors"
+    os.mkfifo(pipe)
+    started = time.monotonic()
+    refused(warm("run", str(pipe)), names=pipe, says="is a pipe that nobody wrote to for 5 s")
+    assert time.monotonic() - started > 1
+
+
+@pytest.mark.parametrize("arguments", [("run", MINILM, "--tokenizer"), ("run", MINILM, "--q")])
+def test_a_pipe_is_refused_where_it_would_have_to_be_sought_in(tmp_path, arguments):
+    pipe = tmp_path / "x.json"
+    os.mkfifo(pipe)
+    if arguments[-1] == "--q":
+        arguments = ("run", *(part for flag in QKV for part in (flag, str(pipe))))
+        refused(warm(*arguments), names=pipe, says="is a pipe")
+    else:
+        refused(warm(*arguments, str(pipe)), names=pipe, says="is a pipe")
+
+
+@pytest.mark.parametrize("content", [safetensors(), npz()])
+def test_a_pipe_that_is_written_to_slowly_is_read(tmp_path, content):
+    pipe = tmp_path / "x.bin"
+    os.mkfifo(pipe)
+
+    def write():
+        time.sleep(0.2)
+        with pipe.open("wb", buffering=0) as stream:
+            for start in range(0, len(content), 300):
+                stream.write(content[start : start + 300])
+                time.sleep(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    accepted(warm("run", str(pipe)))
+    writer.join()
+
+
+STDIN = {
+    "empty": (b"", "standard input is empty"),
+    "one byte": (b"a", "is in no format that attn knows"),
+    "text": (b"hello\n" * 1000, "is in no format that attn knows"),
+    "zeros": (bytes(10**5), "is in no format"),
+    "an .npy": (npy(), "a .npy file holds one array without a name"),
+    "a header cut short": (safetensors()[:100], "ends in its header, 100 bytes from its beginning"),
+    "data cut short": (safetensors()[:-9], "holds 759 bytes of tensors where its header says 768"),
+    "bytes behind it": (safetensors() + b"a", "holds more than the"),
+    "a header of 2**40 bytes": (safetensors(length=2**40), "is in no format"),
+    "a petabyte": (safetensors({"q": {"dtype": "U8", "shape": [2**50], "data_offsets": [0, 2**50]}}), "the room in"),
+    "a zip cut short": (npz()[:-50], "does not end as a zip does"),
+}
+
+
+@pytest.mark.parametrize("case", STDIN)
+def test_standard_input_is_refused_and_nothing_of_it_is_left(tmp_path, case):
+    content, says = STDIN[case]
+    with unharmed(tmp_path):
+        ended = warm("run", "-", stdin=content, TMPDIR=str(tmp_path))
+    refused(ended, 3 if case == "a petabyte" else 2, names="-: ", says=says)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "diff", "explain"])
+def test_every_command_refuses_it_in_json_too(command):
+    rest = {"diff": [MINILM], "explain": ["--head", "0", "--query", "0"]}.get(command, [])
+    refused_as_json(warm(command, "-", *rest, "--json", stdin=b"hello"), command, names="-: ", says="no format")
+
+
+def endless(*begin):
+    """What never stops writing."""
+    return subprocess.Popen(["sh", "-c", " ".join(begin)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("how", ["cat /dev/zero", "yes", "yes '\\200\\2'"])
+def test_an_input_without_end_is_refused_by_its_beginning(tmp_path, how):
+    with endless(how) as source:
+        with unharmed(tmp_path):
+            ended = warm("run", "-", stdin=source.stdout.fileno(), TMPDIR=str(tmp_path))
+        source.kill()
+    refused(ended, names="-: ", says="is in no format")
+
+
+def test_an_input_that_is_longer_than_it_says_is_refused_as_soon_as_it_is(tmp_path):
+    begin = tmp_path / "begin"
+    begin.write_bytes(safetensors())
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    with endless(f"cat {begin} /dev/zero") as source:
+        ended = warm("run", "-", stdin=source.stdout.fileno(), TMPDIR=str(spool))
+        source.kill()
+    refused(ended, names="-: ", says="bytes that its header tells of")
+    assert not list(spool.iterdir())
+    assert ended.max_rss < start_rss() + 2**28
+
+
+def test_an_input_that_does_not_say_how_long_it_is_has_a_limit(tmp_path):
+    begin = tmp_path / "begin"
+    begin.write_bytes(npz())
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    shorter = "import attn_cli.inputs.spool as spool; spool.MOST_PIPED = 2**24"
+    with endless(f"cat {begin} /dev/zero") as source:
+        ended = warm("run", "-", stdin=source.stdout.fileno(), TMPDIR=str(spool), before=shorter)
+        source.kill()
+    refused(ended, names="-: ", says=("is longer than", "hint: name a file"))
+    assert not list(spool.iterdir())
+
+
+def test_an_input_that_fills_the_disk_is_a_resource_that_failed(tmp_path):
+    ended = warm("run", "-", stdin=npz(), TMPDIR=str(tmp_path), limits={"RLIMIT_FSIZE": 500})
+    refused(ended, 3, names="-: cannot be copied to", says="hint: point TMPDIR to a folder with more room")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_as_standard_input_is_refused_at_once():
+    ours, theirs = pty.openpty()
+    try:
+        refused(warm("run", "-", stdin=theirs), names="-: ", says=("is a terminal", "hint: cat FILE | attn run -"))
+        refused(warm("run", "/dev/stdin", stdin=theirs), names="/dev/stdin: is a device")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_standard_input_that_is_a_file_or_a_device_is_read_as_such(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors())
+    with path.open("rb") as stream:
+        accepted(warm("run", "-", stdin=stream.fileno()))
+    with path.open("rb") as stream:
+        accepted(warm("run", "/dev/stdin", stdin=stream.fileno()))
+    with open("/dev/null", "rb") as stream:
+        refused(warm("run", "-", stdin=stream.fileno()), names="-: standard input is empty")
+    with open("/dev/zero", "rb") as stream:
+        refused(warm("run", "-", stdin=stream.fileno()), names="-: is in no format")
+
+
+def test_standard_input_that_is_closed_is_refused():
+    closed = "import os, sys; os.close(0); sys.stdin = None"
+    refused(warm("run", "-", before=closed), names="-: standard input is closed")

@@ -1,0 +1,142 @@
+"""Standard streams that are closed, full, or not read any more."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.process import MINILM, attn_from_scratch
+from tests.hostile.law import accepted, refused
+from tests.hostile.surroundings import LAYER, MEASURED_BENCH, PRINTING, closed
+from tests.hostile.warm import warm
+
+NAMES = [" ".join(arguments).replace(MINILM, "FILE") for arguments in PRINTING]
+SHORT = ("demo", "--json"), ("demo",)
+
+
+@pytest.fixture
+def broken_pipe():
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+@pytest.fixture
+def full():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    handle = os.open("/dev/full", os.O_WRONLY)
+    yield handle
+    os.close(handle)
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=NAMES)
+def test_a_pipe_that_nobody_reads_ends_every_command_quietly(arguments, broken_pipe):
+    ended = warm(*arguments, stdout=broken_pipe, before=MEASURED_BENCH)
+    assert (ended.returncode, ended.err, ended.timed_out) == (0, "", False)
+
+
+@pytest.mark.parametrize("arguments", PRINTING[::2], ids=NAMES[::2])
+def test_a_full_disk_behind_stdout_is_one_line_and_exit_code_3(arguments, full):
+    ended = warm(*arguments, stdout=full, before=MEASURED_BENCH)
+    refused(ended, 3, names="standard output: cannot be written", says="No space left on device")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("limit", [1000, 10000])
+def test_a_disk_that_gets_full_in_the_middle_holds_no_second_document(tmp_path, limit):
+    with open(tmp_path / "out", "wb") as out:
+        ended = warm("demo", "--json", stdout=out.fileno(), limits={"RLIMIT_FSIZE": limit})
+    refused(ended, 3, names="standard output: cannot be written", says="File too large")
+    written = (tmp_path / "out").read_bytes()
+    assert written.count(b'"schema"') <= 1
+    assert accepted(warm("demo", "--json")).stdout[:40].startswith(written[:40])
+
+
+@pytest.mark.parametrize("arguments", [*SHORT, ("run", *LAYER)], ids=" ".join)
+@pytest.mark.parametrize("names", [("stdout",), ("stdin", "stdout"), ("stdin", "stdout", "stderr")], ids=" ".join)
+def test_what_is_written_to_closed_streams_goes_nowhere(arguments, names, tmp_path):
+    out = tmp_path / "out.safetensors"
+    ended = warm(*arguments, "--save", str(out), before=closed(*names))
+    assert (ended.returncode, ended.stdout, ended.err) == (0, b"", "")
+    assert out.stat().st_size > 1000
+
+
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
+    """A library that warns on standard error would write into what is saved."""
+    chatty = """
+import os, attn_cli.reporters.saved as saved
+save_file = saved.save_file
+def warned(tensors, path, metadata):
+    with open(path, "ab"):
+        os.write(2, b"a library's warning")
+    save_file(tensors, path, metadata)
+saved.save_file = warned
+"""
+    out = tmp_path / "out.safetensors"
+    accepted(warm("demo", "--save", str(out), before=closed("stdin", "stdout", "stderr") + chatty))
+    accepted(warm("run", str(out)))
+
+
+@pytest.mark.parametrize("fault", ["full", "broken_pipe"])
+@pytest.mark.parametrize(("arguments", "code"), [(("demo",), 0), (("run", "missing"), 2), (("fly", "--json"), 2)])
+def test_a_stderr_that_takes_nothing_changes_no_answer(request, fault, arguments, code):
+    ended = warm(*arguments, stderr=request.getfixturevalue(fault))
+    assert ended.returncode == code
+    assert len(ended.stdout) > 100 or arguments == ("run", "missing")
+
+
+@pytest.mark.parametrize("arguments", [("run", "-"), ("run", "-", "--json")], ids=" ".join)
+def test_a_closed_stdin_is_no_input(arguments):
+    ended = warm(*arguments, before=closed("stdin"))
+    assert (ended.returncode, ended.timed_out) == (2, False)
+    assert ended.err == "attn: error: -: standard input is closed; expected safetensors or .npz bytes\n"
+    assert accepted(warm("demo", before=closed("stdin"))).stdout
+
+
+def test_python_itself_started_with_nothing_open(tmp_path):
+    """The numbers 0, 1 and 2 are free when Python starts, so that whatever it opens first could take them."""
+    out = tmp_path / "out.safetensors"
+    line = f'exec "{sys.executable}" -m attn_cli demo --save "{out}" <&- >&- 2>&-'
+    assert subprocess.run(["bash", "-c", line], check=False).returncode == 0
+    accepted(warm("run", str(out)))
+
+
+def test_a_reader_that_stops_reading_does_not_keep_attn_from_ending():
+    """A full pipe, as behind a pager that waits: what was not written by then is let go."""
+    read, write = os.pipe()
+
+    def interrupt(child):
+        os.close(write)
+        while len(os.listdir(f"/proc/{child}/task")) and "pipe_w" not in _waits_in(child):
+            time.sleep(0.01)
+        os.kill(child, signal.SIGTERM)
+
+    ended = warm("run", MINILM, "--json", stdout=write, meanwhile=interrupt)
+    os.close(read)
+    assert (ended.returncode, ended.err, ended.timed_out) == (143, "attn: ended by SIGTERM\n", False)
+
+
+def _waits_in(child):
+    with open(f"/proc/{child}/wchan") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252:strict", "utf-16"])
+def test_every_encoding_of_stdout_will_do(encoding):
+    for arguments in (("demo", "--steps"), ("run", "--help")):
+        ended = accepted(warm(*arguments, PYTHONIOENCODING=encoding))
+        assert len(ended.stdout.decode(encoding.partition(":")[0])) > 100
+    json.loads(accepted(warm("demo", "--json", PYTHONIOENCODING=encoding)).stdout.decode(encoding.partition(":")[0]))
+
+
+@pytest.mark.parametrize("locale", [{"LANG": "C", "LC_ALL": "C"}, {"LC_ALL": "tr_TR.UTF-8"}, {"LC_ALL": "no-such"}])
+def test_python_itself_started_in_another_locale(locale):
+    done = attn_from_scratch("run", *LAYER, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", **locale)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"layers.3" in done.stdout

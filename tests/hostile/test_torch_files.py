@@ -1,0 +1,324 @@
+"""``.pt`` files with code in them, that lie about their storages, or that burst."""
+
+import builtins
+import collections
+import io
+import os
+import pickle
+import tarfile
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
+from tests.hostile.making import NUMBERS, bytes_of, zipped
+from tests.hostile.warm import warm
+
+Q, K, V = (torch.from_numpy(x.copy()) for x in NUMBERS)
+THREE = {"q": Q, "k": K, "v": V}
+
+
+class Calls:
+    """Pickled, it is a call of any function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+class Sets:
+    """Pickled, it is an object of any class and its state."""
+
+    def __init__(self, kind, state):
+        self.parts = kind, (), state
+
+    def __reduce__(self):
+        return self.parts
+
+
+def saved(value, **options):
+    """What ``torch.save`` writes."""
+    stream = io.BytesIO()
+    torch.save(value, stream, **options)
+    return stream.getvalue()
+
+
+def as_it_is(_name, content):
+    return content
+
+
+def changed(content, change=as_it_is, method=zipfile.ZIP_STORED, also=()):
+    """A zip with each member's content changed; None leaves it out."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(name, change(name, archive.read(name))) for name in archive.namelist()]
+    return zipped(*((name, new) for name, new in (*members, *also) if new is not None), method=method)
+
+
+def with_pickle(old, new, value=None):
+    """A file whose pickle says something else."""
+
+    def change(name, content):
+        if not name.endswith("data.pkl"):
+            return content
+        assert old in content
+        return content.replace(old, new, 1)
+
+    return changed(saved(THREE if value is None else value), change)
+
+
+def archive_of(program, *storages):
+    """A file with a pickle of one's own."""
+    members = [("a/data.pkl", program), ("a/version", b"3\n"), ("a/byteorder", b"little")]
+    return zipped(*members, *((f"a/data/{number}", content) for number, content in enumerate(storages)))
+
+
+def tar():
+    """A file of PyTorch 0.1's kind."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            info = tarfile.TarInfo(name)
+            info.size = 4
+            archive.addfile(info, io.BytesIO(b"\x80\x02N."))
+    return stream.getvalue()
+
+
+def scripted():
+    """A TorchScript archive."""
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), stream)
+    return stream.getvalue()
+
+
+def nested():
+    """A tensor of rows of several lengths."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+def quantized():
+    """A tensor of a kind that PyTorch is about to give up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)
+
+
+def huge_list():
+    """A list that stands in a thousand places and takes the room of one."""
+    numbers = [0] * 10**5
+    return {f"n{place}": numbers for place in range(1000)}
+
+
+CODE = {
+    "os.mkdir": (lambda trace: Calls(os.mkdir, trace), "posix.mkdir"),
+    "open": (lambda trace: Calls(open, trace, "w"), "io.open"),
+    "eval": (lambda trace: Calls(eval, f"open({trace!r}, 'w')"), "builtins.eval"),
+    "exec in a list": (lambda trace: [1, {"a": (Calls(exec, f"open({trace!r}, 'w')"),)}], "builtins.exec"),
+    "getattr": (lambda _: Calls(getattr, Calls(__import__, "os"), "system"), "builtins.getattr"),
+    "torch's own": (lambda trace: Calls(torch.load, trace), "torch.serialization.load"),
+    "a module": (lambda _: torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+    "a class with a state": (lambda trace: Sets(pickle.Pickler, {"a": trace}), "names pickle.Pickler"),
+    "an array": (lambda _: np.zeros(3), "numpy"),
+    "a bytearray of 10 GB": (lambda _: Calls(bytearray, 10**10), "builtins.bytearray"),
+    "a nested tensor": (lambda _: nested(), "torch._utils._rebuild_nested_tensor"),
+    "a set of sets": (lambda _: Calls(set, [1, 2]), "builtins.set"),
+    "a Counter": (lambda _: collections.Counter("abc"), "collections.Counter"),
+    "a tensor of 4 TB": (lambda _: Calls(torch.Tensor, 10**12), "torch.Tensor"),
+    "a storage of 1 TB": (lambda _: Calls(torch.UntypedStorage, 10**12), "torch.storage.UntypedStorage"),
+    "a shape of 10**5 axes": (lambda _: Calls(torch.Size, (1,) * 10**5), "torch.Size"),
+    "an ordered dict of another": (lambda _: Calls(collections.OrderedDict, {"a": 1}), "collections.OrderedDict"),
+    "a quantized tensor": (lambda _: quantized(), "torch._utils._rebuild_qtensor"),
+    "a tensor's state": (lambda _: Sets(collections.OrderedDict, 3), "a state that is no dict"),
+}
+
+
+FORMATS = {"zip": True, "old": False}
+
+
+@pytest.fixture(scope="module")
+def told_of_code(tmp_path_factory):
+    """What one process says of every file with code in it; nothing of it may have run."""
+    folder = tmp_path_factory.mktemp("code")
+    paths = {}
+    for number, (case, (make, _)) in enumerate(CODE.items()):
+        for name, is_zip in FORMATS.items():
+            path = paths[case, name] = folder / f"{number}.{name}.pt"
+            value = {**THREE, "x": make(str(folder / "trace"))}
+            path.write_bytes(saved(value, _use_new_zipfile_serialization=is_zip))
+    with unharmed(folder):
+        said = told_of_each(warm("check", *map(str, paths.values()), cwd=folder), paths.values())
+    return {case: said[path] for case, path in paths.items()}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("case", CODE)
+def test_code_is_named_and_never_runs(told_of_code, case, name):
+    for says in ("is no pickle of plain tensors", CODE[case][1], "hint: save tensors alone"):
+        assert says in told_of_code[case, name]
+
+
+@pytest.mark.parametrize("command", ["run", "check", "diff", "explain"])
+def test_every_command_names_it_in_json_too(tmp_path, command):
+    path = tmp_path / "x.pth"
+    path.write_bytes(saved({"q": Calls(os.mkdir, str(tmp_path / "trace"))}))
+    rest = {"diff": [str(path)], "explain": ["--head", "0", "--query", "0"]}.get(command, [])
+    with unharmed(tmp_path):
+        refused_as_json(warm(command, str(path), *rest, "--json"), command, names=path, says="mkdir")
+
+
+def test_code_does_not_run_behind_another_name_or_as_weights(tmp_path):
+    harm = saved({"q": Calls(os.mkdir, str(tmp_path / "trace"))})
+    (tmp_path / "x.bin").write_bytes(harm)
+    (tmp_path / "w.pt").write_bytes(harm)
+    (tmp_path / "x.pt").write_bytes(saved(THREE))
+    with unharmed(tmp_path):
+        refused(warm("run", str(tmp_path / "x.bin")), says="mkdir")
+        refused(warm("run", str(tmp_path / "x.pt"), "--weights-file", str(tmp_path / "w.pt")), says="mkdir")
+        refused(warm("run", "-", stdin=harm), names="-: ", says="mkdir")
+
+
+NUMEL, OFFSET = b"K@t", b"QK\x00("  # 64 numbers, and where the tensor begins
+BROKEN = {
+    "empty": (b"", "is empty"),
+    "zeros": (bytes(500), "is no PyTorch file"),
+    "text": (b"hello", "is no PyTorch file"),
+    "cut short": (saved(THREE)[:-300], "does not end as a zip does"),
+    "bytes behind it": (saved(THREE) + b"abc", "does not end as a zip does"),
+    "an old one cut short": (
+        saved(THREE, _use_new_zipfile_serialization=False)[:-300],
+        "has tensors of 768 bytes, and",
+    ),
+    "an old one cut in its pickle": (saved(THREE, _use_new_zipfile_serialization=False)[:300], "cannot be read"),
+    "a tar": (tar, "is a tar, as PyTorch 0.1 wrote it"),
+    "TorchScript": (scripted, "is a TorchScript archive, which holds code"),
+    "another protocol": (saved(THREE, pickle_protocol=4), "it has the operation"),
+    "no pickle": (changed(saved(THREE), lambda name, x: None if name.endswith("data.pkl") else x), "without data.pkl"),
+    "an .npz": (zipped(("q.npy", b"")), "is a zip without data.pkl"),
+    "an empty zip": (zipped(), "is a zip without data.pkl"),
+    "a storage that is not there": (
+        changed(saved(THREE), lambda name, x: None if name.endswith("/1") else x),
+        "the storage 1 is not there; expected 256",
+    ),
+    "a storage that is too short": (
+        changed(saved(THREE), lambda name, x: x[:-1] if name.endswith("/1") else x),
+        "the storage 1 has 255 bytes; expected 256",
+    ),
+    "more numbers than stored": (with_pickle(NUMEL, b"J\x00\x00\x00\x10t"), "expected 1073741824, as the description"),
+    "fewer numbers than none": (with_pickle(NUMEL, b"J\xff\xff\xff\xfft"), "gives the storage 0 sizes that cannot be"),
+    "numbers beyond counting": (with_pickle(NUMEL, b"\x8a\x09" + b"\x7f" * 9 + b"t"), "gives the storage 0 sizes"),
+    "an offset beyond it": (
+        with_pickle(OFFSET, b"QKA("),
+        "makes a tensor (1, 2, 4, 8) with the strides (64, 32, 8, 1)",
+    ),
+    "an offset before it": (with_pickle(OFFSET, b"QJ\xff\xff\xff\xff("), "makes a tensor of what is no shape"),
+    "a stride beyond it": (with_pickle(b"(K@K K\x08K\x01t", b"(K@K K\x09K\x01t"), "in a storage of 64 numbers"),
+    "a stride below 0": (with_pickle(b"(K@K K\x08K\x01t", b"(K@K K\x08J\xff\xff\xff\xfft"), "of what is no shape"),
+    "a shape beyond it": (
+        with_pickle(b"(K\x01K\x02K\x04K\x08t", b"(K\x01K\x02K\x05K\x08t"),
+        "in a storage of 64 numbers",
+    ),
+    "another number of axes": (with_pickle(b"(K\x01K\x02K\x04K\x08t", b"(K\x01K\x02K\x04t"), "of what is no shape"),
+    "a dtype that is none": (with_pickle(b"FloatStorage", b"Storage"), "it names torch.Storage"),
+    "a shape out of nothing": (saved({"q": torch.zeros(1).expand(1, 8, 10**6, 64)}), "by strides of 0 or that overlap"),
+    "a compressed one": (changed(saved(THREE), method=zipfile.ZIP_DEFLATED), "data.pkl is compressed"),
+    "a zip bomb": (
+        lambda: changed(saved({"q": torch.zeros(2**24)}), method=zipfile.ZIP_DEFLATED),
+        "data.pkl is compressed",
+    ),
+    "a name twice": (
+        changed(saved(THREE), also=[("archive/data/0", b"x" * 256)]),
+        "two members are called archive/data/0",
+    ),
+    "another byte order": (
+        changed(saved(THREE), lambda name, x: b"big" if name.endswith("byteorder") else x),
+        "another byte order; expected little",
+    ),
+    "no names": (saved([Q, K, V]), "holds a list without names"),
+    "a list in many places": (lambda: saved(huge_list()), "has lists of more than 2000000 items"),
+    "a list too long": (
+        lambda: saved({**THREE, "x": list(range(300, 2_000_300))}),
+        "takes more than 2000000 operations",
+    ),
+    "a pickle without end": (archive_of(b"\x80\x02" + b"]" * 100), "cannot be read"),
+    "a pickle of nothing": (archive_of(b""), "cannot be read"),
+    "a pickle that takes what is not there": (archive_of(b"\x80\x02RRR."), "a pickle that takes what is not there"),
+    "a pickle that unfolds": (
+        archive_of(b"\x80\x02}" + b"q\x00X\x01\x00\x00\x00ah\x00s."),
+        "is nested more than 32 deep",
+    ),
+}
+
+
+LARGE = ("a list in many places", "a list too long", "a zip bomb")
+SMALL = [case for case in BROKEN if case not in LARGE]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What one process says of every small file."""
+    folder = tmp_path_factory.mktemp("broken")
+    paths = {case: folder / f"{number}.pt" for number, case in enumerate(SMALL)}
+    for case, path in paths.items():
+        path.write_bytes(bytes_of(BROKEN[case][0]))
+    with unharmed(folder):
+        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
+    return {case: said[path] for case, path in paths.items()}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_a_broken_file_is_refused(told, case):
+    assert BROKEN[case][1] in told[case]
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_a_file_that_would_burst_is_refused(tmp_path, case):
+    make, says = BROKEN[case]
+    path = tmp_path / "x.pt"
+    path.write_bytes(make())
+    ended = warm("run", str(path))
+    refused(ended, names=path, says=says)
+    assert ended.max_rss < start_rss() + 2**29
+
+
+ODD = {
+    "numbers that several share": {"q": Q, "k": Q, "v": Q.transpose(2, 3).contiguous().transpose(2, 3)},
+    "strides of 0": {**THREE, "mask": torch.ones(1, 1, 1, 4, dtype=torch.bool).expand(1, 2, 4, 4)},
+    "parameters": torch.nn.ParameterDict(THREE).state_dict(),
+    "sparse and meta tensors beside it": {**THREE, "s": torch.eye(3).to_sparse(), "m": torch.empty(3, device="meta")},
+    "small whole numbers": {
+        **THREE,
+        "u": torch.zeros(3, dtype=torch.uint16),
+        "f": torch.zeros(3).to(torch.float8_e5m2),
+    },
+    "conjugated numbers": {
+        **THREE,
+        "c": torch.ones(2, dtype=torch.complex64).conj(),
+        "n": torch.ones(2).to(torch.complex64).conj().imag,
+    },
+    "plain values": {**THREE, "scale": 0.5, "names": ["a", "b"], "none": None, "shape": torch.Size([1]), "s": {1: "a"}},
+}
+
+
+def test_what_is_odd_and_right_is_read(tmp_path):
+    on_another_device = with_pickle(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:7")
+    contents = [*map(saved, ODD.values()), on_another_device]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.pt").write_bytes(content)
+    paths = [str(tmp_path / f"{number}.pt") for number in range(len(contents))]
+    accepted(warm("check", *paths))
+    accepted(warm("diff", paths[list(ODD).index("conjugated numbers")], paths[0]))
+
+
+def test_what_would_run_does_run_in_a_loader_that_trusts(tmp_path):
+    trace = tmp_path / "trace"
+    harm = pickle.dumps(CODE["os.mkdir"][0](str(trace)), 2)
+    assert b"mkdir" in harm
+    pickle.loads(harm)
+    assert trace.is_dir()
+    assert builtins.eval is eval
