@@ -2,17 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint search golden samples clean
+.PHONY: help demo test lint search fuzz golden samples pictures clean
 
 help:
 	@echo "make demo     set up .venv, then show attention on the real capture and on random tensors"
 	@echo "make test     the same, then linters, types and tests"
 	@echo "make lint     linters and types alone"
 	@echo "make search   run the tests with other cases than make test draws"
+	@echo "make fuzz     give attn hostile files and options for MINUTES=30; goes on from the last time (.fuzz/)"
 	@echo "make golden   write the expected terminal output anew"
 	@echo "make samples  write the textbook samples anew"
+	@echo "make pictures draw the README's pictures anew (those of the page need Chromium)"
 	@echo "make clean    remove .venv and caches"
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -39,11 +42,17 @@ test: demo lint
 search: $(VENV)/ready
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest
 
+fuzz: $(VENV)/ready
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(SUMMARY),--summary $(SUMMARY))
+
 golden: $(VENV)/ready
 	ATTN_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/reporters
 
 samples: $(VENV)/ready
 	$(BIN)/python sample_inputs/make_textbook_samples.py
+
+pictures: $(VENV)/ready
+	$(BIN)/python docs/pictures/draw.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

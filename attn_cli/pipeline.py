@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,17 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention import backends, textbook
-from attn_cli.attention.devices import memory_bytes, resolve_device, synchronize
+from attn_cli.attention.devices import resolve_device, synchronize
 from attn_cli.attention.selection import Selection, select, select_batch
 from attn_cli.attention.types import AttentionInputs, ModuleInputs, accumulation_dtype, dtype_name
+from attn_cli.benchmark.room import check_room
 from attn_cli.benchmark.timing import ENOUGH_SECONDS, time_runs
-from attn_cli.errors import ResourceError, UsageError
-from attn_cli.inputs.text import shown
+from attn_cli.errors import ResourceError, UsageError, is_out_of_memory
+from attn_cli.inputs.names import HEADS
+from attn_cli.inputs.text import bytes_text, shown
 from attn_cli.inputs.types import LoadedCall
-from attn_cli.inspection.findings import alignment_finding
+from attn_cli.inspection.findings import alignment_finding, module_findings
+from attn_cli.inspection.findings.rules import NONFINITE_INPUT
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions, Zoom
 from attn_cli.inspection.types import Finding, Inspection, Verification
@@ -33,6 +37,9 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+SELECT_LESS = "select some with --batch, --head and --query"
+COMPARED_BYTES = 64  # of two heads, while they are compared: sums, counts and their means in float64
+ASKED_FOR = re.compile(r"allocate (\d+) bytes")  # how PyTorch tells of memory that it did not get on the CPU
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class RunOptions:
         inspect: what to keep of the inspection.
         keep_outputs: whether the result holds the outputs themselves.
         timing_seconds: after so many no further timed run is begun, where the clock decides.
+        calls: how many calls' results are held together.
+        bytes_a_number: what whoever gives out weights and similarity takes for each number, beside the tensor.
     """
 
     device: str = "auto"
@@ -56,6 +65,8 @@ class RunOptions:
     inspect: InspectOptions = field(default_factory=InspectOptions)
     keep_outputs: bool = False
     timing_seconds: float = ENOUGH_SECONDS
+    calls: int = 1
+    bytes_a_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,18 @@ def run_call(
         UsageError, BackendError: where the options do not fit the call.
         ResourceError: where the device is missing or its memory runs out.
     """
-    seen = examine(call, options, progress)
+    return result_of(call, examine(call, options, progress), options, load_ms)
+
+
+def result_of(call: LoadedCall, seen: Examined, options: RunOptions, load_ms: float) -> CallResult:
+    """What a report tells of a call that was run and inspected.
+
+    Args:
+        call: as it was loaded.
+        seen: what :func:`examine` gave.
+        options: how it was run.
+        load_ms: what loading took.
+    """
     inspection, kernel, projected = seen.inspection, seen.kernel, seen.projected
     assert inspection.lse is not None  # until the result drops it
     return CallResult(
@@ -133,8 +155,7 @@ def examine(call: LoadedCall, options: RunOptions, progress: Callable[[int, int]
         if options.inspect.zoom is not None:
             _check_zoom(call, options.inspect.zoom)
         inputs = place(call, device, options.dtype)
-        if options.inspect.weights:
-            _check_memory(inputs)
+        _check_memory(inputs, options)
         to_device_ms = (time.perf_counter() - start) * 1e3
         kernel = backends.run(options.backend, inputs)
         samples = time_runs(kernel.again, device, options.repeat, options.timing_seconds)
@@ -145,10 +166,23 @@ def examine(call: LoadedCall, options: RunOptions, progress: Callable[[int, int]
         output = kernel.output.cpu()
         verification = verify(inspection.output, output, kernel.ran, inputs.q.dtype, inputs.index, inputs.rules)
         projected = _projected(inputs, kernel.output)
-    found = (*inspection.findings, _alignment(call, inputs), verification_finding(verification))
+    found = (
+        *_before_projection(call, inputs, inspection),
+        *inspection.findings,
+        _alignment(call, inputs),
+        verification_finding(verification),
+    )
     findings = tuple(replace(one, layer=call.layer) for one in found if one is not None)
     inspection = replace(inspection, findings=findings)
     return Examined(inputs, kernel, output, projected, inspection, verification, samples, to_device_ms, inspection_ms)
+
+
+def _before_projection(call: LoadedCall, inputs: AttentionInputs, inspection: Inspection) -> tuple[Finding, ...]:
+    """What broke q, k or v, where that was not in the call but is of its projection."""
+    is_broken = any(one.code == NONFINITE_INPUT.code and one.place.tensor in HEADS for one in inspection.findings)
+    if not is_broken or not isinstance(call.inputs, ModuleInputs):
+        return ()
+    return module_findings(call.inputs.to(torch.device("cpu"), call.inputs.dtype), inputs.index)
 
 
 def _ties_queries_to_keys(call: LoadedCall) -> bool:
@@ -163,21 +197,21 @@ def _summary(output: Tensor, projected: Tensor | None) -> OutputSummary:
     return OutputSummary(of, tuple(x.shape), *(float(measure) for measure in measures))
 
 
-def _check_memory(inputs: AttentionInputs) -> None:
-    """Refuse to return all weights where they cannot fit, before anything is computed.
+def _check_memory(inputs: AttentionInputs, options: RunOptions) -> None:
+    """Refuse to return weights or a comparison of all heads that cannot fit, before anything is computed.
 
     Raises:
-        ResourceError: where they are larger than this machine's memory.
+        ResourceError: where they are larger than the memory that is free.
     """
-    needed = math.prod(inputs.weights_shape) * accumulation_dtype(inputs.q.dtype).itemsize
-    there = memory_bytes()
-    if there is not None and needed > there:
-        shape, gib = tuple(inputs.weights_shape), 2**30
-        raise ResourceError(
-            f"--weights: all weights {shape} take {needed / gib:.0f} GiB; expected at most {there / gib:.0f} GiB, this "
-            "machine's memory",
-            "select some with --batch, --head and --query",
-        )
+    shape, held = tuple(inputs.weights_shape), options.calls
+    of = f", of {held} calls" if held > 1 else ""
+    if options.inspect.weights:
+        each = accumulation_dtype(inputs.q.dtype).itemsize + options.bytes_a_number
+        check_room("--weights", f"all weights {shape}{of}", held * math.prod(shape) * each, SELECT_LESS)
+    if options.inspect.similarity:
+        pairs = (shape[0], shape[1], shape[1])
+        needed = math.prod(pairs) * (COMPARED_BYTES + held * options.bytes_a_number)
+        check_room("--similarity", f"every two heads {pairs}{of}", needed, SELECT_LESS)
 
 
 def _check_zoom(call: LoadedCall, zoom: Zoom) -> None:
@@ -282,9 +316,14 @@ def resource_errors(device: str) -> Iterator[None]:
     hint = "select less with --batch, --head or --query, or use a smaller --dtype"
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ResourceError(f"{device}: out of memory", hint) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        raise ResourceError(f"{device}: out of memory", hint) from error
+        found = f"{device}: out of memory{_asked_for(error)}"
+        raise ResourceError(f"{found}; expected room for all tensors", hint) from error
+
+
+def _asked_for(error: Exception) -> str:
+    """How much was needed at once, where PyTorch says so."""
+    found = ASKED_FOR.search(str(error))
+    return "" if found is None else f", {bytes_text(int(found[1]))} more were needed at once"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,9 +15,22 @@ from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.stream.plan import is_small
 from attn_cli.inspection.stream.threads import one_thread_each
-from attn_cli.pipeline import RunOptions, examine, resource_errors
+from attn_cli.pipeline import RunOptions, examine, resource_errors, result_of
 
 INSPECT = InspectOptions(top=0, picture_rows=1, picture_columns=1)  # a rule shows no picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is to be shown of a call beside its findings.
+
+    Attributes:
+        inspect: how finely.
+        load_ms: what loading it took.
+    """
+
+    inspect: InspectOptions
+    load_ms: float
 
 
 def check_call(
@@ -26,6 +39,7 @@ def check_call(
     options: RunOptions,
     progress: Callable[[int, int], None] | None = None,
     surroundings: Surroundings = ALONE,
+    shown: Shown | None = None,
 ) -> CheckedCall:
     """Run and inspect one call, then let every rule look at it.
 
@@ -35,6 +49,7 @@ def check_call(
         options: device, dtype and backend.
         progress: told how many scores of the inspection are done, of how many.
         surroundings: of the call in its file.
+        shown: what is to be shown of its heads; None shows nothing.
 
     Raises:
         UsageError, BackendError: where the options do not fit the call.
@@ -43,7 +58,7 @@ def check_call(
     inputs = call.inputs
     alone = isinstance(inputs, AttentionInputs) and is_small(inputs)  # threads to wait for would cost more
     with one_thread_each() if alone else nullcontext():
-        return _checked(call, checks, options, progress, surroundings)
+        return _checked(call, checks, options, progress, surroundings, shown)
 
 
 def _checked(
@@ -52,11 +67,16 @@ def _checked(
     options: RunOptions,
     progress: Callable[[int, int], None] | None,
     surroundings: Surroundings,
+    shown: Shown | None,
 ) -> CheckedCall:
-    examined = examine(call, replace(options, repeat=1, inspect=INSPECT), progress)
+    options = replace(options, repeat=1, inspect=INSPECT if shown is None else shown.inspect)
+    examined = examine(call, options, progress)
     evidence = Evidence(call, examined, surroundings)
     with resource_errors(options.device), torch.no_grad():
         found = [replace(finding, layer=call.layer) for check in checks for finding in check.find(evidence)]
+    result = None if shown is None else result_of(call, examined, options, shown.load_ms)
+    if result is not None:
+        result = replace(result, inspection=replace(result.inspection, findings=tuple(found)))
     inputs = examined.inputs
     return CheckedCall(
         call=call.record,
@@ -70,4 +90,5 @@ def _checked(
         backend_ran=examined.kernel.ran,
         kernel=examined.kernel.kernel,
         findings=tuple(found),
+        shown=result,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from attn_cli.inputs.types import CallRecord
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding
+from attn_cli.results import CallResult
 
 if TYPE_CHECKING:
     from attn_cli.checks.evidence import Evidence
@@ -37,6 +38,7 @@ class CheckedCall:
         backend_requested, backend_ran: e.g. ``"auto"`` and ``"flash"``.
         kernel: PyTorch's own name of what ran.
         findings: in the order of the rules.
+        shown: every head's picture and metrics, where they were asked for; its findings are those above.
     """
 
     call: CallRecord
@@ -50,6 +52,7 @@ class CheckedCall:
     backend_ran: str
     kernel: str
     findings: tuple[Finding, ...]
+    shown: CallResult | None = None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 
 from attn_cli.commands import options as opt
-from attn_cli.commands.figure_options import FigureWidth, Pdf, Png, Svg, figures_asked_for
 from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import parse_names, parse_share, parse_sizes
-from attn_cli.errors import UsageError, in_file
+from attn_cli.commands.writing import OutputOptions, writes_files
+from attn_cli.errors import UsageError
+from attn_cli.inputs.paths import check_regular
 
 # In the registry's order; flash-attn and xFormers are timed where they are installed.
 BACKENDS = (
@@ -27,7 +27,9 @@ BACKENDS = (
 DTYPES = tuple(dtype.value for dtype in opt.Dtype)
 
 
+@writes_files()
 def bench(
+    *,
     seq: opt.BenchSeq = None,
     queries: opt.BenchQueries = None,
     batch: opt.BenchBatch = None,
@@ -46,10 +48,7 @@ def bench(
     csv: opt.BenchCsv = False,
     markdown: opt.BenchMarkdown = False,
     save: opt.BenchSave = None,
-    svg: Svg = None,
-    png: Png = None,
-    pdf: Pdf = None,
-    figure_width: FigureWidth = None,
+    outputs: OutputOptions,
 ) -> int:
     """Time attention backends side by side, each output compared with float64 before it is timed.
 
@@ -60,7 +59,7 @@ def bench(
     margin = parse_share("--fail-on-regression", fail_on_regression)
     _check_time(min_time)
     _check_files(baseline, save, margin)
-    figures = figures_asked_for(svg, png, pdf, figure_width, (baseline,))
+    out = outputs.checked(None if form == "table" else f"--{form}", (baseline,), save)
     sizes = {
         "seq": parse_sizes("--seq", seq), "queries": parse_sizes("--queries", queries),
         "batch": parse_sizes("--batch", batch), "heads": parse_sizes("--heads", heads),
@@ -73,7 +72,8 @@ def bench(
 
     request = BenchRequest(
         **sizes, dtypes=dtypes, causal=causal, mode=mode.value, device=device, backends=backends,
-        min_time=min_time, baseline=baseline, margin=margin, form=form, save=save, figures=figures,
+        min_time=min_time, baseline=baseline, margin=margin, form=form, save=save, figures=out.figures,
+        page=out.page, screenshot=out.screenshot,
     )  # fmt: skip
     return run_request(request)
 
@@ -97,14 +97,10 @@ def _check_files(baseline: str | None, save: str | None, margin: float | None) -
     """Refuse files that cannot serve, before anything is measured."""
     if margin is not None and baseline is None:
         raise UsageError("--fail-on-regression: there is nothing to compare with; expected --baseline FILE too")
-    if baseline is not None and not os.path.isfile(baseline):
-        kind = "is a folder" if os.path.isdir(baseline) else "is no regular file"
-        found = kind if os.path.exists(baseline) else "no such file"
-        raise in_file(baseline, found, "expected a file that attn bench --save has written")
-    if save is None:
-        return
-    if baseline is not None and os.path.exists(save) and os.path.samefile(save, baseline):
-        raise UsageError(f"--save {save}: would replace the baseline; expected another name")
-    from attn_cli.reporters.atomic import check_folder
+    if baseline is not None:
+        check_regular(baseline, "expected a file that attn bench --save has written")
+    if save is not None:
+        from attn_cli.reporters.atomic import check_output
 
-    check_folder(save)
+        is_written = "it is written as JSON; expected a name such as out.json"
+        check_output("--save", save, (".csv", ".md", ".html", ".svg", ".png", ".pdf"), is_written, (baseline,))

@@ -12,19 +12,24 @@ from attn_cli.benchmark.baseline import Baseline, check_environment, compare, lo
 from attn_cli.benchmark.clock import Clock, clock_for
 from attn_cli.benchmark.contenders import CONTENDERS
 from attn_cli.benchmark.environment import describe
+from attn_cli.benchmark.memory import inputs_bytes
 from attn_cli.benchmark.plan import unshared
+from attn_cli.benchmark.room import check_room
 from attn_cli.benchmark.runner import BenchPlan, bench_cases, run_bench
 from attn_cli.benchmark.statistics import MARGIN
 from attn_cli.benchmark.types import BenchReport, Mode, Warned
 from attn_cli.commands.options import Form
+from attn_cli.commands.paging import warn
+from attn_cli.commands.showing import Showing
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.reporters.atomic import atomic_write
 from attn_cli.reporters.bench_text import bench_csv, bench_markdown
 from attn_cli.reporters.figures import FigureRequest, write_bench_figures
+from attn_cli.reporters.html import PageRequest
+from attn_cli.reporters.html.bench import write_bench_page
 from attn_cli.reporters.json_report import Document, bench_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.terminal import render_bench
-from attn_cli.reporters.terminal.console import make_console
 
 REGRESSION = 1
 INTERRUPTED = 130
@@ -69,12 +74,16 @@ class BenchRequest:
     form: Form
     save: str | None
     figures: FigureRequest | None = None
+    page: PageRequest | None = None
+    screenshot: str | None = None
 
 
 def run_request(request: BenchRequest) -> int:
     """Time what was asked for, save and print the report. Returns the exit code."""
     device = resolve_device(request.device)
     plan = _plan(request, device)
+    least = min(inputs_bytes(case, device) for case in plan.cases)
+    check_room("attn bench", "the smallest of these cases", least, "ask for smaller sizes", device)
     clock = clock_for(device)
     baseline = None if request.baseline is None else _usable_baseline(request.baseline, plan, clock)
     with progress_bar("preparing") as progress:
@@ -139,17 +148,31 @@ def _give_out(report: BenchReport, request: BenchRequest) -> int:
             _save(document, request.save)
         if request.figures is not None:
             write_bench_figures(report, request.figures)
+        if request.page is not None:
+            warn(request.page, write_bench_page(report, request.page.path, request.page.budget))
     except ResourceError as error:
         failure = error
     if request.form == "json" and failure is None:
         write_document(document, sys.stdout)
     elif request.form == "table":
-        render_bench(report, make_console())
+        not_drawn = _show(report, request.screenshot)
+        failure = failure or not_drawn
     elif request.form != "json":
         sys.stdout.write(bench_csv(report) if request.form == "csv" else bench_markdown(report))
     if failure is not None:
         raise failure
     return code
+
+
+def _show(report: BenchReport, screenshot: str | None) -> ResourceError | None:
+    """Print the report and draw its picture; what kept that from being written, or None."""
+    showing = Showing(screenshot)
+    showing.show(lambda console: render_bench(report, console))
+    try:
+        showing.finish()
+    except ResourceError as error:
+        return error
+    return None
 
 
 def _exit_code(report: BenchReport, request: BenchRequest) -> int:

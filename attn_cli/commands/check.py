@@ -11,9 +11,11 @@ import typer
 from attn_cli.commands import options as opt
 from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import parse_codes
-from attn_cli.commands.reading import check_files, reads_a_file
+from attn_cli.commands.reading import check_files, files_of, reads_a_file
+from attn_cli.commands.writing import FIGURES, OutputOptions, writes_files
 from attn_cli.errors import UsageError
 from attn_cli.inputs.options import ReadOptions
+from attn_cli.inputs.text import shown
 
 # Those of attn_cli.checks.CHECKS, written out so that a wrong one is answered without torch.
 CODES = tuple(f"ATTN{number:03d}" for number in range(1, 21))
@@ -57,6 +59,7 @@ RuleCode = Annotated[
 
 
 @reads_a_file()
+@writes_files(but=FIGURES)
 def check(
     *,
     files: Files = None,
@@ -69,6 +72,7 @@ def check(
     dtype: opt.DtypeOption = None,
     backend: opt.Backend = opt.BackendName.auto,
     json_output: opt.Json = False,
+    outputs: OutputOptions,
 ) -> int:
     """Check attention for faults: what is wrong, at which batch item, head, query and key, and what to do.
 
@@ -76,12 +80,15 @@ def check(
     """
     codes = _codes(select, ignore)
     if rule is not None:
-        return _explain(rule, files, json_output)
+        return _explain(rule, files, json_output, outputs)
     reads = _reads(files, read)
+    out = outputs.checked("--json" if json_output else None, [file for one in reads for file in files_of(one)])
     with for_good():
         from attn_cli.commands.checking import CheckRequest, run_checks
 
-    request = CheckRequest(codes, strict, device, dtype and dtype.value, backend.value, json_output)
+    request = CheckRequest(
+        codes, strict, device, dtype and dtype.value, backend.value, json_output, out.screenshot, out.page
+    )
     return run_checks(reads, request)
 
 
@@ -108,18 +115,22 @@ def _reads(files: Sequence[str] | None, read: ReadOptions) -> tuple[ReadOptions,
     return reads
 
 
-def _explain(rule: str, files: Sequence[str] | None, json_output: bool) -> int:
+def _explain(rule: str, files: Sequence[str] | None, json_output: bool, outputs: OutputOptions) -> int:
     """Tell what a rule is about, or list all of them."""
     code = rule.strip().upper()
     if files:
         raise UsageError(f"--rule {rule}: explains a rule and checks nothing; expected no FILE", _meant(code))
     if code not in (*CODES, ALL.upper()):
         expected = f"expected {ALL}, or one of {', '.join(CODES)}"
-        raise UsageError(f"--rule {rule}: is no rule; {expected}", f"attn check --rule {ALL} lists them by name")
+        found = f"--rule {shown(rule, 60)}: is no rule"
+        raise UsageError(f"{found}; {expected}", f"attn check --rule {ALL} lists them by name")
+    if outputs.html is not None:
+        raise UsageError(f"--rule {rule}: explains a rule and checks nothing; expected no --html", _meant(code))
+    out = outputs.checked("--json" if json_output else None, ())
     with for_good():
         from attn_cli.commands.checking import explain_rules
 
-    return explain_rules(None if code == ALL.upper() else code, json_output)
+    return explain_rules(None if code == ALL.upper() else code, json_output, out.screenshot)
 
 
 def _meant(code: str) -> str | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-
-from rich.console import Console
+from functools import partial
 
 from attn_cli.checks import CHECKS
 from attn_cli.checks.evidence import Surroundings
 from attn_cli.checks.runner import check_call
 from attn_cli.checks.types import CheckedCall, CheckResult
+from attn_cli.commands.paging import write_out
+from attn_cli.commands.paging_files import FilesPlan
 from attn_cli.commands.running import part_of
+from attn_cli.commands.showing import Showing
 from attn_cli.errors import InputError
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.names import without_step
@@ -20,10 +24,11 @@ from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.pipeline import RunOptions
 from attn_cli.reporters.check_data import checked_findings
+from attn_cli.reporters.html import PageRequest
+from attn_cli.reporters.html.check_story import check_page
 from attn_cli.reporters.json_report import check_document, rules_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.terminal import render_checked, render_rule, render_rules, render_verdict
-from attn_cli.reporters.terminal.console import make_console
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class CheckRequest:
     dtype: str | None
     backend: str
     json_output: bool
+    screenshot: str | None = None
+    page: PageRequest | None = None
 
 
 def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
@@ -47,29 +54,37 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
     Raises:
         InputError: where a file is not what it has to be, after the others are checked; it holds their findings.
     """
-    console: Console | None = None if request.json_output else make_console()
+    showing = Showing(request.screenshot)
     calls: list[CheckedCall] = []
     broken: list[InputError] = []
+    refused: list[tuple[str, str]] = []
+    page = None if request.page is None else FilesPlan(request.page)
     for number, read in enumerate(reads):
         doing = "checking" if len(reads) == 1 else f"checking file {number + 1} of {len(reads)}"
         try:
-            with progress_bar(doing) as progress:
-                found = _check_file(read, request, progress)
+            sharing = nullcontext() if page is None else page.one_of(len(reads) - number)
+            with progress_bar(doing) as progress, sharing:
+                found = _check_file(read, request, progress, page)
         except InputError as error:
             broken.append(error)
+            refused.append((read.file or read.q or "-", error.message))
             continue
         calls += found
-        if console is not None:
-            render_checked(found, console)
+        if not request.json_output:
+            showing.show(partial(render_checked, found))
     rules = {check.rule: check.rule.code in request.codes for check in CHECKS}
     asked, left_out = (tuple(rule for rule, is_asked in rules.items() if is_asked is one) for one in (True, False))
     result = CheckResult(tuple(calls), asked, left_out, request.is_strict)
-    if console is not None and calls:
-        render_verdict(result, console)
+    if calls and request.page is not None:
+        run, story = check_page(result, refused)
+        write_out(run, request.page, story)
+    if calls and not request.json_output:
+        showing.show(partial(render_verdict, result))
     if broken:
         raise _refusal(broken, result)
-    if console is None:
+    if request.json_output:
         write_document(check_document(result), sys.stdout)
+    showing.finish()
     return int(result.fails)
 
 
@@ -81,16 +96,20 @@ def _refusal(broken: Sequence[InputError], result: CheckResult) -> InputError:
 
 
 def _check_file(
-    read: ReadOptions, request: CheckRequest, progress: Callable[[int, int], None]
+    read: ReadOptions, request: CheckRequest, progress: Callable[[int, int], None], page: FilesPlan | None
 ) -> tuple[CheckedCall, ...]:
     checks = [check for check in CHECKS if check.rule.code in request.codes]
     options = RunOptions(request.device, request.dtype, request.backend)
     with open_calls(read) as source:
         several, around = len(source.plans), _surroundings(source.plans)
-        return tuple(
-            check_call(plan.load(), checks, options, part_of(progress, number, several), around[number])
-            for number, plan in enumerate(source.plans)
-        )
+        shown = None if page is None else page.of_file(source.plans)
+        found = []
+        for number, plan in enumerate(source.plans):
+            start = time.perf_counter()
+            call = plan.load()
+            what = None if shown is None else shown.next(call, (time.perf_counter() - start) * 1e3)
+            found.append(check_call(call, checks, options, part_of(progress, number, several), around[number], what))
+        return tuple(found)
 
 
 def _surroundings(plans: Sequence[CallPlan]) -> tuple[Surroundings, ...]:
@@ -104,13 +123,13 @@ def _surroundings(plans: Sequence[CallPlan]) -> tuple[Surroundings, ...]:
     return tuple(Surroundings(len(plans), stay[module]) for module in modules)
 
 
-def explain_rules(code: str | None, json_output: bool) -> int:
+def explain_rules(code: str | None, json_output: bool, screenshot: str | None) -> int:
     """Tell one rule in words, or list all of them where ``code`` is None."""
     rules = [check.rule for check in CHECKS if code in (None, check.rule.code)]
     if json_output:
         write_document(rules_document(rules), sys.stdout)
-    elif code is None:
-        render_rules(rules, make_console())
-    else:
-        render_rule(rules[0], make_console())
+        return 0
+    showing = Showing(screenshot)
+    showing.show(partial(render_rules, rules) if code is None else partial(render_rule, rules[0]))
+    showing.finish()
     return 0

@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from attn_cli.commands import options as opt
-from attn_cli.commands.figure_options import FigureWidth, Pdf, Png, Svg, figures_asked_for
 from attn_cli.commands.imports import for_good
-from attn_cli.commands.page_options import Html, HtmlBudget, page_asked_for
 from attn_cli.commands.parsing import Lengths, parse_align, parse_valid_lens, parse_window, parse_zoom
-from attn_cli.commands.showing import Screenshot, check_screenshot
+from attn_cli.commands.writing import OutputOptions, writes_files
 
 SHAPE = "What to draw"
 
@@ -35,7 +33,9 @@ SaveCall = Annotated[
 ]
 
 
+@writes_files()
 def demo(
+    *,
     batch: BatchSize = 2,
     heads: Heads = 5,
     kv_heads: KvHeads = None,
@@ -59,13 +59,7 @@ def demo(
     json_output: opt.Json = False,
     weights: opt.JsonWeights = False,
     save: SaveCall = None,
-    html: Html = None,
-    html_budget: HtmlBudget = None,
-    svg: Svg = None,
-    png: Png = None,
-    pdf: Pdf = None,
-    figure_width: FigureWidth = None,
-    screenshot: Screenshot = None,
+    outputs: OutputOptions,
 ) -> int:
     """Inspect multi-head attention on random tensors; the defaults are the textbook's example.
 
@@ -74,8 +68,7 @@ def demo(
     """
     lengths: Lengths | Literal["random"] | None = "random" if valid_lens == "random" else parse_valid_lens(valid_lens)
     align, sides, window_shown = parse_align(causal_align), parse_window(window), parse_zoom(zoom)
-    figures, page = figures_asked_for(svg, png, pdf, figure_width), page_asked_for(html, html_budget, (save,))
-    check_screenshot(screenshot, json_output, (save, html, svg))
+    out = outputs.checked("--json" if json_output else None, (), save)
     with for_good():
         from attn_cli.commands.drawing import run_drawing
         from attn_cli.commands.running import RunRequest
@@ -89,6 +82,6 @@ def demo(
     )  # fmt: skip
     request = RunRequest(
         "demo", device, None, backend.value, repeat, top, similarity, weights, json_output, save, window_shown,
-        figures=figures, page=page, screenshot=screenshot,
+        figures=out.figures, page=out.page, screenshot=out.screenshot,
     )  # fmt: skip
     return run_drawing(drawing, request, with_lesson=steps)

@@ -12,7 +12,8 @@ import typer
 from attn_cli.commands import options as opt
 from attn_cli.commands.imports import for_good
 from attn_cli.commands.parsing import parse_align
-from attn_cli.commands.reading import check_files, reads_a_file
+from attn_cli.commands.reading import check_files, files_of, reads_a_file
+from attn_cli.commands.writing import FIGURES, OutputOptions, writes_files
 from attn_cli.errors import UsageError
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.paths import STDIN, check_readable
@@ -98,6 +99,7 @@ Rtol = Annotated[
 
 
 @reads_a_file()
+@writes_files(but=FIGURES)
 def diff(
     *,
     file: Left = None,
@@ -113,6 +115,7 @@ def diff(
     dtype: opt.DtypeOption = None,
     backend: Backend = opt.BackendName.auto,
     json_output: opt.Json = False,
+    outputs: OutputOptions,
 ) -> int:
     """Compare two files, or one file under two settings, head by head.
 
@@ -127,6 +130,7 @@ def diff(
     if against is AgainstName.recorded and any(setting is not None for setting in settings[1:]):
         refused = "expected no --against-dtype, no --against-device and no --against-causal-align"
         raise UsageError(f"--against recorded: nothing is run; {refused}")
+    out = outputs.checked("--json" if json_output else None, (*files_of(left), other))
     with for_good():
         from attn_cli.commands.differing import DiffRequest, SideRequest, run_diff
 
@@ -136,7 +140,7 @@ def diff(
         right, against_device or device, other_dtype and other_dtype.value, (against or backend).value,
         "--device" if against_device is None else "--against-device", "--backend" if against is None else "--against",
     )  # fmt: skip
-    return run_diff(DiffRequest(ours, theirs, other is None, atol, rtol, json_output))
+    return run_diff(DiffRequest(ours, theirs, other is None, atol, rtol, json_output, out.screenshot, out.page))
 
 
 def _check(

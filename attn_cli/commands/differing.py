@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from attn_cli.commands.paging import relative_size, write_out
+from attn_cli.commands.paging_files import PairsPlan
+from attn_cli.commands.showing import Showing
+from attn_cli.differences.calls import Pair
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.runner import DiffOptions, diff
 from attn_cli.differences.sides import Side
 from attn_cli.inputs.options import ReadOptions
+from attn_cli.reporters.html import PageRequest
+from attn_cli.reporters.html.diff_story import diff_page
 from attn_cli.reporters.json_report import diff_document, write_document
 from attn_cli.reporters.progress import progress_bar
 from attn_cli.reporters.terminal import render_diff
@@ -38,6 +46,8 @@ class DiffRequest:
     atol: float | None
     rtol: float | None
     json_output: bool
+    screenshot: str | None = None
+    page: PageRequest | None = None
 
 
 def run_diff(request: DiffRequest) -> int:
@@ -47,12 +57,23 @@ def run_diff(request: DiffRequest) -> int:
         1 where something differs, else 0.
     """
     left, right = (Side(**vars(one)) for one in (request.left, request.right))
-    shown = None if request.json_output else MapSize(*map_limits(make_console().width))
-    options = DiffOptions(left, right, request.is_one_input, request.atol, request.rtol, shown)
+    has_maps = not request.json_output or request.page is not None
+    size = MapSize(*map_limits(make_console().width)) if has_maps else None
+    show = None if request.page is None else partial(_pairs_plan, request.page)
+    options = DiffOptions(left, right, request.is_one_input, request.atol, request.rtol, size, show)
     with progress_bar("comparing") as progress:
         result = diff(options, progress)
+    if request.page is not None:
+        run, story = diff_page(result)
+        write_out(run, request.page, story)
     if request.json_output:
         write_document(diff_document(result), sys.stdout)
     else:
-        render_diff(result, make_console())
+        showing = Showing(request.screenshot)
+        showing.show(lambda console: render_diff(result, console))
+        showing.finish()
     return int(not result.within)
+
+
+def _pairs_plan(page: PageRequest, pairs: Sequence[Pair]) -> PairsPlan:
+    return PairsPlan(page, [relative_size(left) for left, _ in pairs])

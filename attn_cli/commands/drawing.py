@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 
 from attn_cli.attention.types import ModuleInputs
+from attn_cli.benchmark.room import check_room
 from attn_cli.commands.paging import PagePlan
 from attn_cli.commands.running import RunRequest, report, run_one
 from attn_cli.commands.showing import Showing
-from attn_cli.inputs.draws import DrawOptions, draw_call
+from attn_cli.inputs.draws import DrawOptions, draw_call, drawn_bytes
 from attn_cli.lesson import build_lesson
 from attn_cli.pipeline import resource_errors
 from attn_cli.reporters.progress import progress_bar
@@ -22,6 +23,7 @@ from attn_cli.results import RunResult
 def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool) -> int:
     """Draw a call, run it, save it where asked, tell its steps where asked, then report it."""
     check_save(request.save)
+    check_room("attn demo", "tensors of these sizes", drawn_bytes(drawing), "draw smaller ones")
     start = time.perf_counter()
     with resource_errors("cpu"):
         call = draw_call(drawing)

@@ -9,7 +9,8 @@ import typer
 
 from attn_cli.commands import options as opt
 from attn_cli.commands.imports import for_good
-from attn_cli.commands.reading import check_files, reads_a_file
+from attn_cli.commands.reading import check_files, files_of, reads_a_file
+from attn_cli.commands.writing import FIGURES, PAGE, OutputOptions, writes_files
 from attn_cli.inputs.options import ReadOptions
 
 OneHead = Annotated[
@@ -46,6 +47,7 @@ KernelDtype = Annotated[
 
 
 @reads_a_file(but=("batch", "head", "query"))
+@writes_files(but=(*PAGE, *FIGURES))
 def explain(
     *,
     file: opt.File = None,
@@ -59,6 +61,7 @@ def explain(
     dtype: KernelDtype = None,
     backend: opt.Backend = opt.BackendName.auto,
     json_output: opt.Json = False,
+    outputs: OutputOptions,
 ) -> int:
     """Explain one query row of a head, or with --key one cell of it, step by step with its real numbers.
 
@@ -67,8 +70,9 @@ def explain(
     """
     read = replace(read, file=file, batch=(batch,), heads=(head,), queries=(query,))
     check_files(read)
+    out = outputs.checked("--json" if json_output else None, files_of(read))
     with for_good():
         from attn_cli.commands.explaining import ExplainRequest, run_explain
 
-    request = ExplainRequest(key, top, device, dtype and dtype.value, backend.value, json_output)
+    request = ExplainRequest(key, top, device, dtype and dtype.value, backend.value, json_output, out.screenshot)
     return run_explain(read, request)

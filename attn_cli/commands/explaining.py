@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attn_cli.commands.showing import Showing
 from attn_cli.errors import UsageError
 from attn_cli.explanation import KernelOptions, Wanted, explain
 from attn_cli.inputs.loading import CallPlan
@@ -15,7 +16,6 @@ from attn_cli.inputs.source import open_calls
 from attn_cli.inputs.text import few, shown, spans
 from attn_cli.reporters.json_report import explain_document, write_document
 from attn_cli.reporters.terminal import render_explanation
-from attn_cli.reporters.terminal.console import make_console
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ExplainRequest:
     dtype: str | None
     backend: str
     json_output: bool
+    screenshot: str | None = None
 
 
 def run_explain(read: ReadOptions, request: ExplainRequest) -> int:
@@ -40,7 +41,9 @@ def run_explain(read: ReadOptions, request: ExplainRequest) -> int:
     if request.json_output:
         write_document(explain_document(told), sys.stdout)
     else:
-        render_explanation(told, make_console())
+        showing = Showing(request.screenshot)
+        showing.show(lambda console: render_explanation(told, console))
+        showing.finish()
     return 0
 
 

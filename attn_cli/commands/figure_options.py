@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Annotated
@@ -11,6 +13,7 @@ import typer
 
 from attn_cli.commands.options import OUTPUT
 from attn_cli.errors import UsageError
+from attn_cli.inputs.text import shown
 from attn_cli.reporters.figures import DOUBLE, SINGLE, FigureFile, FigureRequest
 from attn_cli.reporters.figures.request import FORMATS
 
@@ -63,7 +66,7 @@ def figures_asked_for(
     inches = _inches(width)
     if not asked:
         if width is not None:
-            raise UsageError(f"--figure-width {width}: found no figure; expected --svg, --png or --pdf too")
+            raise UsageError(f"--figure-width {shown(width, 60)}: found no figure; expected --svg, --png or --pdf too")
         return None
     if find_spec("matplotlib") is None:
         needs = f"--{next(iter(asked))} needs the package matplotlib; expected it to be installed"
@@ -71,7 +74,14 @@ def figures_asked_for(
     read = [path for path in onto if path is not None]
     for name, path in asked.items():
         _check(f"--{name}", name, path, read)
+    _settle_matplotlib()
     return FigureRequest(tuple(FigureFile(path, name) for name, path in asked.items()), inches)
+
+
+def _settle_matplotlib() -> None:
+    """Each figure names its backend, and where matplotlib keeps its cache is nobody's business."""
+    os.environ.pop("MPLBACKEND", None)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _check(option: str, suffix: str, path: str, read: list[str]) -> None:
@@ -90,5 +100,6 @@ def _inches(width: str | None) -> float:
     except ValueError:
         inches = math.nan
     if not NARROWEST <= inches <= WIDEST:
-        raise UsageError(f"--figure-width {width}: expected single, double or {NARROWEST:g} to {WIDEST:g} inches")
+        expected = f"expected single, double or {NARROWEST:g} to {WIDEST:g} inches"
+        raise UsageError(f"--figure-width {shown(width, 60)}: {expected}")
     return inches

@@ -16,6 +16,7 @@ CASES = "What to compute"
 MEASURING = "How to measure"
 
 LONGEST_SECONDS = 3600.0
+MOST_RUNS = 1_000_000
 Form = Literal["table", "json", "csv", "markdown"]
 
 
@@ -254,8 +255,9 @@ Repeat = Annotated[
     typer.Option(
         "--repeat",
         min=1,
+        max=MOST_RUNS,
         metavar="N",
-        help="Timed runs. \\[default: up to 5, in a quarter of a second]",
+        help="Timed runs, at most 1,000,000. \\[default: up to 5, in a quarter of a second]",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -10,6 +10,7 @@ import typer
 from attn_cli.commands.options import OUTPUT
 from attn_cli.commands.parsing import parse_bytes
 from attn_cli.errors import UsageError
+from attn_cli.inputs.text import shown
 from attn_cli.reporters.html import DEFAULT_BUDGET, PageRequest, check_page
 
 Html = Annotated[
@@ -26,7 +27,7 @@ HtmlBudget = Annotated[
     typer.Option(
         "--html-budget",
         metavar="SIZE",
-        help="How large the page may become; its pictures are pooled to fit. "
+        help="How large the page may become: what does not fit is pooled or thinned. The least takes about 200kB. "
         f"\\[default: {DEFAULT_BUDGET // 1_000_000}MB]",
         rich_help_panel=OUTPUT,
     ),
@@ -48,7 +49,7 @@ def page_asked_for(html: str | None, budget: str | None, onto: Iterable[str | No
     size = DEFAULT_BUDGET if budget is None else parse_bytes("--html-budget", budget)
     if html is None:
         if budget is not None:
-            raise UsageError(f"--html-budget {budget}: found no page; expected --html OUT.html too")
+            raise UsageError(f"--html-budget {shown(budget, 60)}: found no page; expected --html OUT.html too")
         return None
     check_page(html, onto)
     return PageRequest(html, size)

@@ -10,10 +10,11 @@ from attn_cli.attention.masks import MaskRule
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.types import LoadedCall
+from attn_cli.inspection.budget import LISTED_PAIRS, BudgetPlanner, CallSize
 from attn_cli.inspection.options import DetailOptions
-from attn_cli.reporters.html import PageRequest, write_page
-from attn_cli.reporters.html.budget import BudgetPlanner, CallSize
+from attn_cli.reporters.html import PageRequest, WrittenPage, write_page
 from attn_cli.reporters.html.page import own_parts
+from attn_cli.reporters.html.story import Story
 from attn_cli.reporters.html.texts import text_size
 from attn_cli.reporters.terminal.text import harmless
 from attn_cli.results import RunResult
@@ -27,37 +28,47 @@ class PagePlan:
     Args:
         request: the page.
         sizes: for each call a number that grows with its weights.
-        top: strongest pairs that are listed of each head.
+        top: strongest pairs that are listed of each head, where they are more than the page lists anyhow.
     """
 
     def __init__(self, request: PageRequest, sizes: Sequence[float], top: int) -> None:
         self._planner = BudgetPlanner(request.budget - own_parts().size - BYTES_OF_WORDS, sizes)
-        self._top = top
+        self._top = listed_pairs(top)
 
     @classmethod
     def of(cls, request: PageRequest | None, plans: Sequence[CallPlan], top: int) -> PagePlan | None:
         """The plan of the calls of a file; None where there is to be no page."""
-        return None if request is None else cls(request, [_relative_size(plan) for plan in plans], top)
+        return None if request is None else cls(request, [relative_size(plan) for plan in plans], top)
 
     def next(self, call: LoadedCall) -> DetailOptions:
         """What the next call is to give for the page."""
-        return self._planner.plan(_size(call, self._top))
+        return self._planner.plan(call_size(call, self._top))
 
 
-def write_out(result: RunResult, request: PageRequest) -> None:
+def listed_pairs(top: int) -> int:
+    """How many of a head's strongest pairs a page lists where the report lists ``top``."""
+    return max(top, LISTED_PAIRS)
+
+
+def write_out(result: RunResult, request: PageRequest, story: Story | None = None) -> None:
     """Write the page; a warning goes to standard error."""
-    written = write_page(result, request.path, request.budget)
+    warn(request, write_page(result, request.path, request.budget, story=story))
+
+
+def warn(request: PageRequest, written: WrittenPage) -> None:
+    """Tell on standard error what the writer of a page should know."""
     if written.warning is not None:
         sys.stderr.write(f"attn: warning: {harmless(request.path)}: {written.warning}\n")
 
 
-def _relative_size(plan: CallPlan) -> float:
+def relative_size(plan: CallPlan) -> float:
     """The numbers in q times those in k: in calls of one model they grow as Sq · Sk does, in any layout."""
     q, k, _ = plan.infos
     return float(math.prod(q.shape) * math.prod(k.shape))
 
 
-def _size(call: LoadedCall, top: int) -> CallSize:
+def call_size(call: LoadedCall, top: int) -> CallSize:
+    """What of a call is to be shown."""
     inputs, selection = call.inputs, call.selection
     if isinstance(inputs, ModuleInputs):
         batch, heads = len(inputs.queries), inputs.num_heads

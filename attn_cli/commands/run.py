@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import Literal
 
 from attn_cli.commands import options as opt
-from attn_cli.commands.figure_options import FigureWidth, Pdf, Png, Svg, figures_asked_for
 from attn_cli.commands.imports import for_good
-from attn_cli.commands.page_options import Html, HtmlBudget, page_asked_for
 from attn_cli.commands.parsing import parse_metric, parse_zoom
-from attn_cli.commands.reading import check_files, reads_a_file
-from attn_cli.commands.showing import Screenshot, check_screenshot
+from attn_cli.commands.reading import check_files, files_of, reads_a_file
+from attn_cli.commands.writing import OutputOptions, writes_files
 from attn_cli.inputs.options import ReadOptions
 
 
 @reads_a_file()
+@writes_files()
 def run(
     *,
     file: opt.File = None,
@@ -32,13 +31,7 @@ def run(
     json_output: opt.Json = False,
     weights: opt.Weights = False,
     save: opt.Save = None,
-    html: Html = None,
-    html_budget: HtmlBudget = None,
-    svg: Svg = None,
-    png: Png = None,
-    pdf: Pdf = None,
-    figure_width: FigureWidth = None,
-    screenshot: Screenshot = None,
+    outputs: OutputOptions,
 ) -> int:
     """Inspect attention on saved tensors: every head's weights, shapes, metrics and timing.
 
@@ -49,16 +42,13 @@ def run(
     order: Literal["high", "low"] | None = None if sort is None else "low" if sort is opt.SortName.low else "high"
     read = replace(read, file=file)
     check_files(read)
-    inputs = (file, read.weights_file, read.q, read.k, read.v)
-    figures = figures_asked_for(svg, png, pdf, figure_width, inputs)
-    page = page_asked_for(html, html_budget, (*inputs, read.tokens, read.tokenizer, save))
-    check_screenshot(screenshot, json_output, (*inputs, read.tokens, read.tokenizer, save, html, svg))
+    out = outputs.checked("--json" if json_output else None, files_of(read), save)
     with for_good():
         from attn_cli.commands.running import RunRequest, run_file
 
     request = RunRequest(
         "run", device, dtype and dtype.value, backend.value, repeat, top, similarity, weights, json_output, save,
-        window_shown, shown_metric, order, figures=figures, page=page,
-        screenshot=screenshot,
+        window_shown, shown_metric, order, figures=out.figures, page=out.page,
+        screenshot=out.screenshot,
     )  # fmt: skip
     return run_file(read, request)

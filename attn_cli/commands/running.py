@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.timing import ENOUGH_SECONDS
-from attn_cli.commands.paging import PagePlan, write_out
+from attn_cli.commands.paging import PagePlan, listed_pairs, write_out
+from attn_cli.commands.reading import files_of
 from attn_cli.commands.showing import Showing
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
@@ -33,6 +34,7 @@ THUMBNAIL = 16  # cells of a side where no picture is shown, so that thousands o
 FIGURE = 256  # cells of a side in a figure: finer ones cannot be told apart in print
 FIGURE_OF_SEVERAL = 32  # the same where it shows every head of several calls
 TIMING_SECONDS = 2.0  # for all calls together
+JSON_BYTES = 100  # of memory for each number of a document: as Python's own, in its list and as text
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class RunRequest:
 
 def run_file(read: ReadOptions, request: RunRequest) -> int:
     """Run and report every call of a file that ``read`` selects."""
-    check_save(request.save, onto=(read.file, read.weights_file, read.q, read.k, read.v))
+    check_save(request.save, onto=files_of(read))
     start = time.perf_counter()
     with open_calls(read) as source:
         results = []
@@ -72,7 +74,7 @@ def run_file(read: ReadOptions, request: RunRequest) -> int:
                 detail = None if page is None else page.next(call)
                 results.append(run_one(call, request, load_ms, part, calls=len(source.plans), detail=detail))
                 start = time.perf_counter()
-        return report(RunResult(request.command, tuple(results), request.metric, request.order), request)
+    return report(RunResult(request.command, tuple(results), request.metric, request.order), request)
 
 
 def part_of(progress: Progress, number: int, count: int) -> Progress:
@@ -93,13 +95,13 @@ def run_one(
     rows, columns = _picture_size(call, request, is_alone=calls == 1)
     if detail is not None:
         rows, columns = max(rows, detail.picture_rows), max(columns, detail.picture_columns)
+    top = request.top if detail is None else listed_pairs(request.top)
     shows_weights = request.weights and (request.json_output or request.save is not None)
-    inspect = InspectOptions(
-        request.top, shows_weights, request.similarity, rows, columns, zoom=request.zoom, detail=detail
-    )
+    inspect = InspectOptions(top, shows_weights, request.similarity, rows, columns, zoom=request.zoom, detail=detail)
     options = RunOptions(
         request.device, request.dtype, request.backend, request.repeat, inspect,
         keep_outputs=request.save is not None, timing_seconds=min(ENOUGH_SECONDS, TIMING_SECONDS / calls),
+        calls=calls, bytes_a_number=JSON_BYTES if request.json_output else 0,
     )  # fmt: skip
     return run_call(call, options, load_ms, progress)
 
@@ -169,7 +171,7 @@ def _drawn(result: RunResult) -> RunResult:
 
 
 def _printed(result: RunResult, request: RunRequest) -> RunResult:
-    """The result with pictures that fit what is printed, where another output had them finer."""
+    """The result with pictures that fit what is printed, and as many pairs, where another output had more."""
     calls = (_printed_call(call, request, is_alone=len(result.calls) == 1) for call in result.calls)
     return replace(result, calls=tuple(calls))
 
@@ -177,7 +179,12 @@ def _printed(result: RunResult, request: RunRequest) -> RunResult:
 def _printed_call(call: CallResult, request: RunRequest, *, is_alone: bool) -> CallResult:
     index = call.inspection.index
     size = _printed_size(request, len(index.heads), index.total_queries, is_alone=is_alone)
-    return _with_pictures_of(call, *size)
+    return _with_pairs(_with_pictures_of(call, *size), request.top)
+
+
+def _with_pairs(call: CallResult, most: int) -> CallResult:
+    top = call.inspection.top.strongest(most)
+    return replace(call, inspection=replace(call.inspection, top=top))
 
 
 def _with_pictures_of(call: CallResult, rows: int, columns: int) -> CallResult:

@@ -58,12 +58,12 @@ class Showing:
         save_screenshot(show_all, self._screenshot, make_console().width, _title(sys.argv[1:]))
 
 
-def check_screenshot(path: str | None, json_output: bool, onto: Iterable[str | None] = ()) -> None:
+def check_screenshot(path: str | None, instead: str | None, onto: Iterable[str | None] = ()) -> None:
     """Refuse a picture that cannot be written, before anything is computed.
 
     Args:
         path: of the picture, or None.
-        json_output: whether JSON is printed, so that the terminal shows no report.
+        instead: the option that has something else printed than the report, such as ``--json``; None where none.
         onto: files that are read, or written besides, and must not be replaced.
 
     Raises:
@@ -74,8 +74,8 @@ def check_screenshot(path: str | None, json_output: bool, onto: Iterable[str | N
         return
     from attn_cli.reporters.atomic import check_output
 
-    if json_output:
-        raise UsageError(f"{OPTION} {path}: with --json the terminal shows no report; expected one of them")
+    if instead is not None:
+        raise UsageError(f"{OPTION} {path}: with {instead} the terminal shows no report; expected one of them")
     if not path.lower().endswith(".svg"):
         raise UsageError(f"{OPTION} {path}: it is written as SVG; expected a name such as out.svg")
     check_output(OPTION, path, (), "", onto)

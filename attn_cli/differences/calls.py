@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from attn_cli.attention.types import AttentionInputs
+from attn_cli.differences.apart import with_differences, worst_places
 from attn_cli.differences.heads import OUTPUT, WEIGHTS, Numbers, compare_heads
 from attn_cli.differences.maps import MapSize
+from attn_cli.differences.shown import Inspect, shown_pair
 from attn_cli.differences.sides import Side, SideOutcome, placed, recorded_side, run_side
 from attn_cli.differences.sources import Source, Stored
 from attn_cli.differences.tolerance import tolerance_of
-from attn_cli.differences.types import CallDifference, Compared
+from attn_cli.differences.types import CallDifference, Compared, ShownPair
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.names import step_of
 from attn_cli.inputs.text import spans
@@ -83,6 +85,7 @@ class CallComparison:
         left, right: how each side is run.
         atol, rtol: as asked for; None is that of the dtype.
         size: of the pictures; None makes none.
+        inspect: how finely both sides are to be inspected so that they can be shown; None shows none.
     """
 
     left: Side
@@ -90,6 +93,7 @@ class CallComparison:
     atol: float | None
     rtol: float | None
     size: MapSize | None
+    inspect: Inspect | None = None
 
     def compare(self, plans: Pair, progress: Progress | None = None) -> CallDifference:
         """Load, run and compare one call.
@@ -109,18 +113,31 @@ class CallComparison:
         reason = _other_heads(left_call, right_call) or _mismatch(left, right)
         records = left_call.record, right_call.record
         if reason is not None:
-            return CallDifference(*records, left.ran, right.ran, reason=reason)
+            shown = self._shown(left_call, right_call, is_shared, None)
+            return CallDifference(*records, left.ran, right.ran, reason=reason, shown=shown)
         with resource_errors(left.ran.device), torch.no_grad():
             has_sink = any(call.inputs.rules.sinks is not None for call in (left_call, right_call))
             output, weights = self._compared(inputs, (left, right), is_shared, has_sink, progress)
+            shown = self._shown(left_call, right_call, is_shared, weights)
+            if shown is not None:
+                shown = with_differences(shown, left.weights, right.weights)
         notes = (*self._notes(left_call, right_call), *_notes_of(output))
-        return CallDifference(*records, left.ran, right.ran, output, weights, None, notes)
+        return CallDifference(*records, left.ran, right.ran, output, weights, None, notes, shown)
 
     @property
     def _runs_alike(self) -> bool:
         """Whether both sides take the same inputs to the same device in the same dtype."""
         is_same = (self.left.device, self.left.dtype) == (self.right.device, self.right.dtype)
         return is_same and not self.right.is_recorded
+
+    def _shown(
+        self, left: LoadedCall, right: LoadedCall, is_shared: bool, weights: Compared | None
+    ) -> ShownPair | None:
+        """Both sides to be looked at, exact where ``weights`` differ most."""
+        if self.inspect is None:
+            return None
+        sides = self.left, self.right
+        return shown_pair(self.inspect, (left, right), sides, is_shared, worst_places(weights))
 
     def _compared(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import nan
+from math import nan, prod
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from attn_cli.errors import in_file
 from attn_cli.inputs.names import OUTPUT, SINKS, WEIGHTS, split_name, with_parents
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.readers.base import TensorFile
+from attn_cli.inputs.selecting import MOST_IN_ALL
 from attn_cli.inputs.settings import Metadata, Settings, read_settings
 from attn_cli.inputs.text import describe, few
 from attn_cli.inputs.types import TensorInfo
@@ -175,7 +176,7 @@ def _compared(
     if left.numel() == 0:
         return replace(found, measured=NOTHING_DIFFERS)
     order = _as_heads(found.axes)
-    if order is None or left.dim() != len(found.axes):
+    if order is None or left.dim() != len(found.axes) or _number_of_heads(left, order) > MOST_IN_ALL:
         return _as_rows(found, left, right, tolerance, picks)
     numbers = _numbers(order, picks)
     sources = [Stored(_four_axes(x, order)) for x in (left, right)]
@@ -208,6 +209,11 @@ def _as_heads(axes: Axes) -> tuple[int | None, int | None, int, int] | None:
         return None
     rows, columns = sorted(of_rows, key=lambda name: HEADED.index(name or ""))
     return where.get("batch"), where.get("head"), where[rows], where[columns]
+
+
+def _number_of_heads(x: Tensor, order: tuple[int | None, int | None, int, int]) -> int:
+    """Of all batch items together."""
+    return prod(x.shape[axis] for axis in order[:2] if axis is not None)
 
 
 def _four_axes(x: Tensor, order: tuple[int | None, int | None, int, int]) -> Tensor:

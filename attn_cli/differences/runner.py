@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from attn_cli.differences.axes import known_role, saved_parts
-from attn_cli.differences.calls import CallComparison, Matched, match_calls
+from attn_cli.differences.calls import CallComparison, Matched, Pair, match_calls
 from attn_cli.differences.maps import MapSize
 from attn_cli.differences.named import NamedTensors
 from attn_cli.differences.pairing import Pairing, chooses_calls, is_meant, pair_tensors, shared_notes
 from attn_cli.differences.rules import call_findings, lonely_calls_finding, lonely_finding, tensor_finding
+from attn_cli.differences.shown import Inspect
 from attn_cli.differences.sides import Side
 from attn_cli.differences.types import CallDifference, DiffResult, SideRecord, TensorDifference
 from attn_cli.errors import InputError
@@ -37,6 +38,7 @@ class DiffOptions:
         is_one_input: True where both sides are the same file, which is then opened once.
         atol, rtol: None is that of the dtype.
         size: of a head's picture; None makes none.
+        show: told the calls that are compared, says how finely each is to be inspected; None shows none.
     """
 
     left: Side
@@ -45,6 +47,7 @@ class DiffOptions:
     atol: float | None = None
     rtol: float | None = None
     size: MapSize | None = None
+    show: Callable[[Sequence[Pair]], Inspect] | None = None
 
 
 def diff(options: DiffOptions, progress: Progress | None = None) -> DiffResult:
@@ -60,7 +63,11 @@ def diff(options: DiffOptions, progress: Progress | None = None) -> DiffResult:
     with ExitStack() as stack:
         left = open_tensors(options.left.read, stack)
         right = left if options.is_one_input else open_tensors(options.right.read, stack)
-        return _Diff(options, left, right, progress).result()
+        result = _Diff(options, left, right, progress).result()
+        for file in (*left, *right):
+            if file is not None:
+                file.check_unchanged()
+        return result
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,8 @@ class _Diff:
 
     def _calls(self, matched: Matched, parts: int) -> tuple[CallDifference, ...]:
         options = self.options
-        comparison = CallComparison(options.left, options.right, options.atol, options.rtol, options.size)
+        inspect = None if options.show is None else options.show(matched.pairs)
+        comparison = CallComparison(options.left, options.right, options.atol, options.rtol, options.size, inspect)
         first = parts - len(matched.pairs)
         return tuple(
             comparison.compare(pair, self._part(first + number, parts)) for number, pair in enumerate(matched.pairs)

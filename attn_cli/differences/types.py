@@ -8,6 +8,7 @@ from torch import Tensor
 
 from attn_cli.inputs.types import CallRecord, TensorInfo
 from attn_cli.inspection.types import Finding
+from attn_cli.results import CallResult
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,19 @@ class Ran:
 
 
 @dataclass(frozen=True)
+class ShownPair:
+    """The heads of a call, to be looked at.
+
+    Attributes:
+        left: the left side.
+        right: the right side; None where its weights are those of the left by the definition, or are not known.
+    """
+
+    left: CallResult
+    right: CallResult | None
+
+
+@dataclass(frozen=True)
 class CallDifference:
     """One attention call on both sides.
 
@@ -244,6 +258,7 @@ class CallDifference:
             set of weights.
         reason: why the calls cannot be compared, or None.
         notes: what else is to be known.
+        shown: every head's picture and metrics, of both sides, where they were asked for.
     """
 
     left: CallRecord
@@ -254,6 +269,7 @@ class CallDifference:
     weights: Compared | None = None
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    shown: ShownPair | None = None
 
     @property
     def parts(self) -> tuple[Compared, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attn_cli.inspection.options import InspectOptions
-from attn_cli.inspection.pictures import max_pool, pool_sizes
+from attn_cli.inspection.pictures import farthest, max_pool, pool_sizes
 from attn_cli.inspection.types import Pictures
 
 
@@ -32,4 +32,5 @@ def coarser(pictures: Pictures, rows: int, columns: int) -> Pictures:
         sink=None if pictures.sink is None else max_pool(pictures.sink, 2, by_row),  # (B, Hq, R)
         query_pool=pictures.query_pool * by_row,
         key_pool=pictures.key_pool * by_column,
+        apart=None if pictures.apart is None else farthest(pictures.apart, by_row, by_column),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from attn_cli.attention.types import AttentionInputs
 from attn_cli.inspection.accumulators import MarkedRows, MetricTotals, RowMarks
@@ -28,6 +31,7 @@ from attn_cli.inspection.windows import Softmax, windows_of
 from attn_cli.inspection.zoom import ZoomedPictures
 
 DEFAULT_OPTIONS = InspectOptions()
+KEPT_FOR_WINDOWS = 2**24  # weights that are held so that windows are cut out of them
 Progress = Callable[[int, int], None]
 
 
@@ -36,8 +40,8 @@ def inspect(
 ) -> Inspection:
     """Pass over the weights tile by tile, in the accumulation dtype, and measure every head on them.
 
-    Memory grows with Sq + Sk, and with Sq·Sk only where ``options.weights`` asks for all weights; the work space is
-    fixed. Neither the size of the tiles nor the number of threads changes anything but rounding.
+    Memory grows with Sq + Sk, and with Sq·Sk only where ``options.weights`` or ``options.detail`` ask for all weights;
+    the work space is fixed. Neither the size of the tiles nor the number of threads changes anything but rounding.
 
     Args:
         inputs: the call or a selection of it, on any device and in any floating dtype.
@@ -67,6 +71,25 @@ class _Meter:
         self._done += work
         if self._progress is not None:
             self._progress(self._done, self._todo)
+
+
+def _all_weights(inputs: AttentionInputs) -> Tensor:
+    """What ``options.weights`` gives by itself, ``(B, Hq, Sq, Sk)``: the same numbers to the last bit.
+
+    The metrics are those of the walk that goes without them, whatever is given one by one.
+    """
+    walk = _Walk(inputs, InspectOptions(top=0, weights=True))
+    walk.run(None)
+    assert walk.results.kept.weights is not None
+    return walk.results.kept.weights
+
+
+def _read(top: TopPairs, weights: Tensor, row_of: dict[int, int]) -> TopPairs:
+    """The strongest pairs with their weights as ``weights`` has them."""
+    rows = top.query.clone().apply_(lambda query: row_of.get(query, 0))
+    cells = rows * weights.shape[3] + top.key.clamp(min=0)  # (B, Hq, K)
+    found = weights.flatten(2).gather(2, cells).double()
+    return replace(top, weight=torch.where(top.query < 0, torch.nan, found))
 
 
 class _Walk:
@@ -141,9 +164,14 @@ class _Walk:
         kept, wanted = self.results.kept, self.options.detail
         if wanted is None:
             return None
-        softmax = Softmax(kept.reference, kept.total, kept.lse, kept.weights)
+        weights = kept.weights
+        if weights is None and (wanted.whole or math.prod(self.call.inputs.weights_shape) <= KEPT_FOR_WINDOWS):
+            weights = _all_weights(self.call.inputs)
+        softmax = Softmax(kept.reference, kept.total, kept.lse, weights)
+        rows = {query: row for row, query in enumerate(self.call.inputs.index.queries.tolist())}
         shown = coarser(pictures, wanted.picture_rows, wanted.picture_columns)
-        return Detail(shown, windows_of(self.call, softmax, top, wanted))
+        read = None if weights is None else _read(top, weights, rows)
+        return Detail(shown, windows_of(self.call, softmax, top, wanted), read)
 
     def _findings(self) -> tuple[Finding, ...]:
         of_rows = (

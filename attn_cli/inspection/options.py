@@ -55,6 +55,8 @@ class DetailOptions:
         side: query rows and keys of a window.
         corners: whether the first and the last rows and keys of each head get a window.
         strongest_row: whether to give all weights of the strongest pair's query row.
+        around: a query row and a key of each head of each batch item, in numbers of the whole call, that get a window
+            in the place of one of the ``pairs``; None is a head without one. Empty where no head has one.
     """
 
     picture_rows: int
@@ -64,6 +66,7 @@ class DetailOptions:
     side: int = 24
     corners: bool = False
     strongest_row: bool = False
+    around: tuple[tuple[int, int] | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,18 @@ def max_pool(x: Tensor, dim: int, pool: int, begun: int = 0) -> Tensor:
     return torch.cat(windows, dim)
 
 
+def farthest(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Of each window of ``rows`` × ``columns`` entries the one farthest from 0, with its sign; NaN where one is NaN.
+
+    Args:
+        x: ``(…, R, C)``, four axes.
+        rows: of a window; the last may hold fewer.
+        columns: the same.
+    """
+    highest, lowest = (max_pool(max_pool(sign * x, 3, columns), 2, rows) for sign in (1, -1))
+    return torch.where(lowest > highest, -lowest, highest)
+
+
 class PictureBuilder:
     """Builds the pictures from rows that are pooled along their keys already; threads may add at the same time."""
 

@@ -67,6 +67,8 @@ class Pictures:
         zoom: the window that is shown, with both stops; None where all that was inspected is shown.
         queries: ``(n,)`` int64 on the CPU, the number in the whole call of each query row that is shown; None where
             those are all rows of the inspection.
+        apart: ``(B, Hq, R, C)`` float32 on the CPU: of all differences from other weights in a cell the one of the
+            largest magnitude, with its sign; NaN where one is NaN. None where nothing was compared.
     """
 
     weights: Tensor
@@ -78,6 +80,7 @@ class Pictures:
     first_key: int = 0
     zoom: Zoom | None = None
     queries: Tensor | None = None
+    apart: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -96,20 +99,24 @@ class TopPairs:
     key: Tensor
     weight: Tensor
 
+    def strongest(self, most: int) -> TopPairs:
+        """The first ``most`` of each head."""
+        return TopPairs(self.query[..., :most], self.key[..., :most], self.weight[..., :most])
+
 
 @dataclass(frozen=True)
 class WeightWindow:
     """The weights of some query rows of one head on some keys, one by one, on the CPU.
 
     Attributes:
-        kind: ``"whole"``, ``"pair"`` (around one of the strongest pairs), ``"first"`` and ``"last"`` (the corners) or
-            ``"row"`` (the strongest pair's query row).
+        kind: ``"whole"``, ``"around"`` (a pair that was asked for), ``"pair"`` (around one of the strongest pairs),
+            ``"first"`` and ``"last"`` (the corners) or ``"row"`` (the strongest pair's query row).
         first_row: the first of its query rows, counted among those that were inspected.
         first_key: the first of its keys.
         weights: ``(r, t)`` in the accumulation dtype.
         visible: bool, ``(r, t)``: False where the key is hidden from the row.
         log_total: ``(r,)``, the logarithm of each row's denominator, the sink in it: a weight w has the logit
-            ln w + log_total. −∞ in a row whose denominator is empty.
+            ln w + log_total. −∞ in a row whose denominator is empty. None where no logits are known.
         sink: ``(r,)``, the learned sink's weight, or None.
     """
 
@@ -118,7 +125,7 @@ class WeightWindow:
     first_key: int
     weights: Tensor
     visible: Tensor
-    log_total: Tensor
+    log_total: Tensor | None
     sink: Tensor | None
 
 
@@ -129,10 +136,12 @@ class Detail:
     Attributes:
         pictures: the heads as pictures of all that was inspected, also where the inspection's own show a window.
         windows: ``windows[b][h]``, in the order of their kinds' names in :class:`WeightWindow`.
+        top: the strongest pairs, their weights read from where the windows' are; None where those were formed anew.
     """
 
     pictures: Pictures
     windows: tuple[tuple[tuple[WeightWindow, ...], ...], ...]
+    top: TopPairs | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Windows of the heads' weights, one by one, formed when all keys have been read.
 
 Which windows they are depends on the strongest pairs, so it is settled last; their weights need no softmax anew, since
-every row's reference m and total T are known by then. No more is held than is given.
+every row's reference m and total T are known by then. Where all weights are held they are cut out of those, so that a
+weight is the same number wherever it is given.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from attn_cli.inspection.rows import sink_weight
 from attn_cli.inspection.types import TopPairs, WeightWindow
 
 SCORES_AT_ONCE = 2**20
+Pair = tuple[int, int]
+Pairs = list[Pair]
 Windows = tuple[tuple[tuple[WeightWindow, ...], ...], ...]
 
 
@@ -69,29 +72,35 @@ def windows_of(call: Call, softmax: Softmax, top: TopPairs, wanted: DetailOption
         return tuple(tuple((window,) for window in of_item) for of_item in formed)
     row_of = {query: row for row, query in enumerate(call.inputs.index.queries.tolist())}
 
+    def near(place: int) -> tuple[int, int] | None:
+        asked = wanted.around[place] if wanted.around else None
+        return None if asked is None else (row_of[asked[0]], asked[1])
+
     def of_head(b: int, h: int) -> tuple[WeightWindow, ...]:
         kv_head, place = divmod(h, call.groups)
         area = Area(slice(b, b + 1), slice(kv_head, kv_head + 1), slice(0, rows), call.groups)
         found = zip(top.query[b, h].tolist(), top.key[b, h].tolist(), strict=True)
         pairs = [(row_of[query], key) for query, key in found if query >= 0]
-        return tuple(_form(call, softmax, area, span)[0][place] for span in _spans(rows, keys, pairs, wanted))
+        spans = _spans(rows, keys, pairs, near(b * heads + h), wanted)
+        return tuple(_form(call, softmax, area, span)[0][place] for span in spans)
 
     return tuple(tuple(of_head(b, h) for h in range(heads)) for b in range(batch))
 
 
-def _spans(rows: int, keys: int, pairs: list[tuple[int, int]], wanted: DetailOptions) -> list[_Span]:
+def _spans(rows: int, keys: int, pairs: Pairs, near: Pair | None, wanted: DetailOptions) -> list[_Span]:
     """The windows of a head with these strongest pairs; one that lies in another before it is left out."""
     given: list[_Span] = []
-    for span in _every_span(rows, keys, pairs, wanted):
+    for span in _every_span(rows, keys, pairs, near, wanted):
         if not any(other.holds(span) for other in given):
             given.append(span)
     return given
 
 
-def _every_span(rows: int, keys: int, pairs: list[tuple[int, int]], wanted: DetailOptions) -> Iterator[_Span]:
+def _every_span(rows: int, keys: int, pairs: Pairs, near: Pair | None, wanted: DetailOptions) -> Iterator[_Span]:
     side = wanted.side
-    for row, key in pairs[: wanted.pairs]:
-        yield _Span("pair", _around(row, side, rows), _around(key, side, keys))
+    places = [*([] if near is None else [("around", near)]), *(("pair", pair) for pair in pairs)]
+    for kind, (row, key) in places[: wanted.pairs]:
+        yield _Span(kind, _around(row, side, rows), _around(key, side, keys))
     if wanted.corners:
         yield _Span("first", slice(0, min(side, rows)), slice(0, min(side, keys)))
         yield _Span("last", slice(max(rows - side, 0), rows), slice(max(keys - side, 0), keys))

@@ -6,7 +6,8 @@ Needs Linux, Chromium, its driver and Selenium (the extra ``test``). Every sampl
 profile, without a window. Drawn is the first frame after the page has set its mark ``data-ready``, counted from the
 navigation's start, as the page's own clock has it. Memory is the sum of the proportional set sizes of all of that
 Chromium's processes, which counts what they share once, its program's code among it: at a blank page, the largest
-while the page opens (asked every 20 ms, in runs whose time is not taken), and a second after it was drawn.
+while the page opens (asked every 20 ms, in runs whose time is not taken), a second after it was drawn, and a second
+after its first head was opened.
 """
 
 from __future__ import annotations
@@ -84,11 +85,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB: at a blank page, the largest while the page opened, and a second after it was drawn."""
+    """MiB: at a blank page, the largest while the page opened, a second after it was drawn, and with a head opened."""
 
     blank: float
     peak: float
     settled: float
+    head: float
 
 
 def write_page(case: Case, folder: Path) -> Path:
@@ -167,12 +169,15 @@ def _pss_of(pid: str) -> int:
 
 
 def memory_of(page: Path) -> Memory:
-    """Memory while a page opens and after."""
+    """Memory while a page opens, after, and with its first head opened."""
     with chromium() as (chrome, profile):
         blank = pss(profile)
         peak = _largest(lambda: pss(profile), lambda: open_page(chrome, page))
         time.sleep(1)
-        return Memory(blank, peak, pss(profile))
+        settled = pss(profile)
+        chrome.execute_script("document.querySelector('.tile').click()")
+        time.sleep(1)
+        return Memory(blank, peak, settled, pss(profile))
 
 
 def _largest(measure: Callable[[], float], work: Callable[[], object]) -> float:
@@ -203,8 +208,8 @@ def row(case: Case, size: int, samples: list[Sample], memory: list[Memory]) -> s
     """A line of the table, with whether the bars hold."""
     seconds = statistics.median(sample.drawn for sample in samples) / 1e3
     spread = "–".join(f"{end(sample.drawn for sample in samples) / 1e3:.2f}" for end in (min, max))
-    blank, peak, settled = (
-        statistics.median(getattr(one, name) for one in memory) for name in ("blank", "peak", "settled")
+    blank, peak, settled, head = (
+        statistics.median(getattr(one, name) for one in memory) for name in ("blank", "peak", "settled", "head")
     )
     bars = [
         size <= case.megabytes * 1e6,
@@ -213,7 +218,7 @@ def row(case: Case, size: int, samples: list[Sample], memory: list[Memory]) -> s
     ]
     said = f"{case.megabytes:g} MB, {case.seconds:g} s" + ("" if case.memory is None else f", {case.memory} MB")
     cells = [case.name, f"{size / 1e6:.2f}", f"{seconds:.2f} ({spread})"]
-    cells += [f"{mebibytes:.0f}" for mebibytes in (blank, peak, settled)]
+    cells += [f"{mebibytes:.0f}" for mebibytes in (blank, peak, settled, head)]
     return "| " + " | ".join([*cells, said, "yes" if all(bars) else "no"]) + " |"
 
 
@@ -234,7 +239,9 @@ def main() -> None:
         raise SystemExit("needs /usr/bin/chromium and /usr/bin/chromedriver")
     if any("chromium" in command.split("\0")[0] for _, _, command in processes()):
         print("Another Chromium runs: it shares memory with ours, so that ours looks smaller.", file=sys.stderr)
-    header = ["case", "file, MB", "drawn, s (least–most)", "blank, MiB", "largest, MiB", "settled, MiB", "bars", "held"]
+    header = ["case", "file, MB", "drawn, s (least–most)"]
+    header += [f"{when}, MiB" for when in ("blank", "largest", "settled", "a head open")]
+    header += ["bars", "held"]
     print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     version = subprocess.run(["/usr/bin/chromedriver", "--version"], capture_output=True, text=True, check=True).stdout
     found: dict[str, object] = {"environment": environment(version.split(" (")[0])}

@@ -51,7 +51,16 @@ class Pages:
         self.folder = folder
         self.minilm = cache(lambda: self._run("minilm", MINILM))
         self.odd = cache(lambda: self._run("odd", self._file("odd", **odd())))
-        self.long = cache(lambda: self._run("long", self._file("long", **draws(2, 700, 700)), "--html-budget", "200kB"))
+        self.long = cache(lambda: self._run("long", self._file("long", **draws(2, 700, 700)), "--html-budget", "300kB"))
+        tokens = [f"t{number}" for number in range(300)]
+        self.text = cache(
+            lambda: self._run("text", self._file("text", **draws(2, 300, 300), tokens=tokens), "--html-budget", "200kB")
+        )
+        self.gqa = cache(lambda: self._run("gqa", self._file("gqa", **draws(6, 20, 20, shared=2)), "--causal"))
+        half = {name: tensor.bfloat16() for name, tensor in draws(4, 300, 500, shared=2).items()}
+        self.half = cache(
+            lambda: self._run("half", self._file("half", **half), "--causal", "--html-budget", "300kB", "--top", "20")
+        )
         self.hostile = cache(lambda: self._run("hostile", self._file(NAMED, **draws(2, 8, 8), tokens=HOSTILE)))
 
     def _file(self, name: str, *, tokens=None, **tensors) -> str:
@@ -62,16 +71,25 @@ class Pages:
     def _run(self, name: str, file: str, *options: str) -> Shown:
         page, said = self.folder / f"{name}.html", io.StringIO()
         with contextlib.redirect_stdout(said):
-            code = main(["run", file, "--html", str(page), "--json", "--weights", *options])
+            code = main(["run", file, "--json", "--weights", *_without_budget(options)])
+        with contextlib.redirect_stdout(io.StringIO()):
+            main(["run", file, "--html", str(page), *options])
         document = json.loads(said.getvalue())
         assert code == 0, document["error"]
         return Shown(page, document["data"], document["findings"])
 
 
-def draws(heads: int, queries: int, keys: int) -> dict:
-    """Q, K and V of a batch of one, with a few strong pairs."""
+def _without_budget(options: tuple[str, ...]) -> list[str]:
+    """The options of a run that writes no page: its weights are what the page of another run is held against."""
+    at = options.index("--html-budget") if "--html-budget" in options else len(options)
+    return [*options[:at], *options[at + 2 :]]
+
+
+def draws(heads: int, queries: int, keys: int, shared: int | None = None) -> dict:
+    """Q, K and V of a batch of one, with a few strong pairs; query heads may share key/value heads."""
     generator = torch.Generator().manual_seed(7)
-    q, k, v = (torch.randn(1, heads, length, 16, generator=generator) for length in (queries, keys, keys))
+    sizes = ((heads, queries), (shared or heads, keys), (shared or heads, keys))
+    q, k, v = (torch.randn(1, number, length, 16, generator=generator) for number, length in sizes)
     return {"q": 3 * q, "k": k, "v": v}
 
 

@@ -33,9 +33,9 @@ def test_every_layer_and_head_opens_by_keyboard(browser, minilm):
     minilm.open()
     browser.run("document.querySelector('#tiles .tile[tabindex=\"0\"]').focus()")
     browser.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ENTER)
-    assert minilm.where.items() >= {("call", "1"), ("head", "1")}
+    minilm.leads_to(call="1", head="1")
     browser.press("]", "]", "}")
-    assert minilm.where.items() >= {("call", "2"), ("head", "3")}
+    minilm.leads_to(call="2", head="3")
     seen = set()
     for _ in range(12):
         browser.press("]")
@@ -113,7 +113,7 @@ def test_two_heads_side_by_side_and_their_difference(browser, minilm):
     assert f"{weights[3, 3, 4]:.3f}" in told.how
     for name in ("picture", "picture-second", "picture-difference"):
         assert minilm.picture(name)["width"] > 100
-    assert minilm.where["with"] == "1.0.3"
+    minilm.leads_to(**{"with": "1.0.3"})
 
 
 def test_the_wheel_zooms_at_the_pointer_and_a_drag_pans(browser, pages):
@@ -167,9 +167,9 @@ def test_a_link_restores_the_view_and_the_back_button_goes_back(browser, minilm)
     assert minilm.told() == told
     assert minilm.where == where
     browser.press("]")
-    assert minilm.where["head"] == "5"
+    minilm.leads_to(head="5")
     browser.chrome.back()
-    assert minilm.where["head"] == "4"
+    minilm.leads_to(head="4")
     browser.chrome.forward()
     assert "head 5" in minilm.title
 
@@ -186,6 +186,60 @@ def test_a_link_restores_the_view_and_the_back_button_goes_back(browser, minilm)
 def test_a_damaged_link_opens_something(browser, minilm, fragment):
     minilm.open(**fragment)
     assert browser.find("#overview").is_displayed() != browser.find("#opened").is_displayed()
+
+
+def test_the_skip_link_leaves_an_opened_head_open(browser, minilm):
+    minilm.open(call=2, head=3, q=4, k=5)
+    told = minilm.told()
+    browser.run("document.querySelector('a.skip').focus()")
+    browser.press(Keys.ENTER)
+    browser.wait("return document.activeElement.id === 'main'")
+    minilm.settle()
+    assert "head 3" in minilm.title
+    assert minilm.told() == told
+
+
+def test_the_back_button_returns_to_the_head_that_was_open(browser, minilm):
+    minilm.open()
+    minilm.tile(4, 6).click()
+    browser.press("]")
+    browser.chrome.back()
+    browser.chrome.back()
+    browser.wait("return !document.getElementById('overview').hidden")
+    place = browser.run("const {call, head} = document.activeElement.dataset; return [call, head]")
+    assert place == ["4", "6"]
+
+
+def test_a_link_to_a_cell_that_is_not_there_says_so(browser, minilm):
+    minilm.open(call=1, head=99, q=3, k=900)
+    note = browser.find("#cell-note").text
+    assert "head 99 and key 900 are not on this page" in note
+    browser.wait("return document.getElementById('live').textContent.includes(arguments[0])", note)
+    minilm.open(call=1, head=3, q=3, k=2)
+    assert browser.all("#cell-note") == []
+
+
+def test_the_text_says_whose_weights_are_pooled(browser, pages):
+    view = View(browser, pages.text()).open(head=0, q=150, k=3)
+    weights = np.array(view.shown.data["weights"])[0]
+    size = int(float(view.told().pair.split("queries ")[1].split("–")[1].split()[0])) - 149
+    assert size > 1
+    browser.wait("return document.querySelector('#looks .look:last-child .most').textContent")
+    for head, look in enumerate(browser.all("#looks .look .most")):
+        words = look.text
+        first, last = (int(number) for number in words.split("of queries ")[1].split("–"))
+        assert first <= 150 <= last
+        most = weights[head, first : last + 1].max()
+        assert float(words.split("≈ ")[1].split(" of")[0]) == pytest.approx(most, abs=0.02)
+        start, stop = (int(number) for number in words.split(" ≈")[0].split("–"))
+        assert weights[head, first : last + 1, start : stop + 1].max() == most
+    assert "not of this query alone" in browser.find("#text").text
+    browser.run("document.getElementById('picture').focus()")
+    browser.press("m")
+    assert "The largest of queries" in browser.find("#cell-note").text
+    browser.press(Keys.ARROW_UP)
+    view.settle()
+    assert browser.all("#cell-note") == []
 
 
 def test_the_help_lists_the_keys_and_closes(browser, minilm):

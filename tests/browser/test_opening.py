@@ -76,6 +76,34 @@ def _brightness(colour):
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / 3
 
 
+PIXELS = """const canvas = document.querySelector(arguments[0]);
+const context = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+context.fillStyle = "white";
+context.fillRect(0, 0, canvas.width, canvas.height);
+context.drawImage(canvas, 0, 0);
+const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
+return data.reduce((sum, value) => sum + value, 0) / data.length"""
+
+
+def _drawn_brightness(browser, selector):
+    """The mean of a canvas's channels, on white."""
+    browser.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return browser.run(PIXELS, selector)
+
+
+def test_a_page_that_a_browser_saved_as_it_stood_opens_again(browser, pages, tmp_path, part):
+    browser.open(pages.minilm().path, part)
+    saved = tmp_path / "saved.html"
+    saved.write_text("<!DOCTYPE html>" + browser.run("return document.documentElement.outerHTML"), encoding="utf-8")
+    browser.open(saved, "call=2&head=3")
+    browser.complaints()  # styles that a script had set are not let in; it sets them anew
+    assert "layer 2" in browser.find("#opened-title").text
+    assert len(browser.all("#opened figure")) == 3
+    browser.find("#back").click()
+    assert len(browser.all("#tiles .tile")) == 72
+    assert len(browser.all("#help h2")) == 1
+
+
 FOCUSED = """const at = document.activeElement;
 if (!at || at === document.body) return null;
 const style = getComputedStyle(at), ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
@@ -108,6 +136,7 @@ def test_it_prints_on_paper(browser, pages, part):
     browser.open(pages.minilm().path, part)
     browser.media("print", prefers_color_scheme="dark")
     assert _brightness(browser.run("return getComputedStyle(document.documentElement).backgroundColor")) > 200
+    assert _drawn_brightness(browser, "#picture" if part else "#tiles .thumb") > 150
     printed = browser.chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": False, "preferCSSPageSize": True})
     assert len(printed["data"]) > 10_000
     browser.size(720, 1000)

@@ -21,6 +21,8 @@ const copy = new OffscreenCanvas(across, down).getContext("2d", {willReadFrequen
 copy.drawImage(document.getElementById(id), left, top, across, down, 0, 0, across, down);
 const {data} = copy.getImageData(0, 0, across, down);
 return [...new Set(Array.from({length: data.length / 4}, (_, i) => data.slice(4 * i, 4 * i + 3).join(",")))]"""
+SETTLED = """const before = location.hash;
+return new Promise((done) => setTimeout(() => done(location.hash === before && {hash: before}), 300))"""
 FRAMES = "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 
 
@@ -57,9 +59,19 @@ class View:
 
     @property
     def where(self) -> dict[str, str]:
-        """The parts of the address's fragment, which is written a little later."""
-        script = "return new Promise((done) => setTimeout(() => done(location.hash.slice(1)), 300))"
-        return dict(part.split("=", 1) for part in self.browser.run(script).split("&") if part)
+        """The parts of the address's fragment, which is written a little later: as they are when they stay so."""
+        return self._parts(self.browser.wait(SETTLED)["hash"])
+
+    def leads_to(self, **parts: str) -> None:
+        """Wait until the fragment has these parts; a page that never writes them fails the test."""
+        wanted = [f"{name}={value}" for name, value in parts.items()]
+        self.browser.wait(
+            "return arguments[0].every((part) => location.hash.slice(1).split('&').includes(part))", wanted
+        )
+
+    @staticmethod
+    def _parts(fragment: str) -> dict[str, str]:
+        return dict(part.split("=", 1) for part in fragment.removeprefix("#").split("&") if part)
 
     @property
     def is_overview(self) -> bool:

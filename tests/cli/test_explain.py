@@ -102,8 +102,8 @@ def test_calls_that_no_layer_tells_apart_are_named_by_prefix(tmp_path, refusal):
         (("--head", "5", "--query", "3", "--key", "18"), "--key 18; expected 0 to 17, of 18 keys"),
         (("--head", "5"), "Missing option '--query'"),
         (("--query", "5"), "Missing option '--head'"),
-        (("--head", "0-3", "--query", "5"), "'0-3' is not a valid"),
-        (("--head", "5", "--query", "3", "--top", "0"), "0 is not in the range"),
+        (("--head", "0-3", "--query", "5"), "--head 0-3: expected a whole number from 0"),
+        (("--head", "5", "--query", "3", "--top", "0"), "--top 0: expected a whole number from 1"),
         (("--head", "5", "--query", "3", "--softcap", "3", "--backend", "math"), "no softcap"),
     ],
 )

@@ -42,9 +42,22 @@ def test_weights_of_the_page_are_those_of_the_json(tmp_path, capsys):
         exact = abs(floats_of(head["exact"], call["queries"], call["keys"]))
         assert exact.tolist() == data["weights"][head["batch"]][head["head"]]
         assert head["label"] == told["label"]
-        assert [weight for *_, weight in head["top"]] == pytest.approx(
+        assert [weight for *_, weight in head["top"][:3]] == pytest.approx(
             [pair["weight"] for pair in told["top"]], rel=1e-6
         )
+
+
+@pytest.mark.parametrize(("top", "listed"), [(0, 10), (3, 10), (12, 12)])
+def test_a_page_lists_ten_pairs_of_each_head_or_more(top, listed, tmp_path, capsys):
+    path = tmp_path / "page.html"
+    arguments = [*DEMO, "--batch", "1", "--heads", "2", "--num-hiddens", "8", "--valid-lens", "6", "--json"]
+    assert main([*arguments, "--top", str(top), "--html", str(path)]) == 0
+    told = json.loads(capsys.readouterr().out)["data"]["heads"]
+    assert [len(head["top"]) for head in told] == [top, top]
+    (call,) = page_of(path)["calls"]
+    for head, of_json in zip(call["heads"], told, strict=True):
+        assert len(head["top"]) == listed
+        assert [tuple(pair[:2]) for pair in head["top"][:top]] == [(one["query"], one["key"]) for one in of_json["top"]]
 
 
 def test_json_holds_weights_only_where_they_were_asked_for(tmp_path, capsys):
@@ -124,3 +137,34 @@ def test_the_input_is_not_replaced(tmp_path, capsys):
     assert main(["run", str(path), "--html", str(path)]) == 2
     assert "would replace the input" in capsys.readouterr().err
     assert path.stat().st_size == (SAMPLES / "minilm.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("order", [[], ["--causal"]], ids=["all keys", "causal"])
+def test_most_of_a_budget_is_used(order, tmp_path, capsys):
+    """Masked cells take next to nothing, so that a causal call is shown the finer."""
+    path = tmp_path / "page.html"
+    demo = [*DEMO, "--batch", "1", "--heads", "4", "--num-hiddens", "32", "--queries", "900", "--keys", "900", *order]
+    assert main([*demo, "--html", str(path), "--html-budget", "700kB"]) == 0
+    assert capsys.readouterr().err == ""
+    assert 500_000 < path.stat().st_size <= 700_000
+
+
+def test_a_figure_is_the_same_beside_a_page(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    demo = [*DEMO, "--batch", "1", "--heads", "1", "--num-hiddens", "8", "--queries", "300", "--keys", "300"]
+    assert main([*demo, "--png", "alone.png"]) == 0
+    assert main([*demo, "--png", "beside.png", "--html", "page.html"]) == 0
+    capsys.readouterr()
+    assert page_of(tmp_path / "page.html")["calls"][0]["picture"]["rows"] == 300  # finer than a figure
+    assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "beside.png").read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--html", "--save", "--svg", "--screenshot"])
+def test_no_file_is_called_as_standard_output_is(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*DEMO, option, "-"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"attn: error: {option} -: " if option in ("--svg", "--screenshot") else "attn: error: -: ")
+    assert os.listdir(tmp_path) == []

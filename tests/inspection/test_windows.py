@@ -146,3 +146,31 @@ def test_kept_weights_are_given_as_they_are():
     for b, of_item in enumerate(inspection.detail.windows):
         for h, (window,) in enumerate(of_item):
             assert torch.equal(window.weights, inspection.weights[b, h])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_given_one_by_one_is_what_all_weights_are_to_the_last_bit(whole):
+    call = make_call(1, 3, queries=90, keys=130, seed=4)
+    detail = DetailOptions(20, 20, whole=whole, pairs=2, side=8, corners=True, strongest_row=True)
+    found = inspect(call, InspectOptions(top=4, picture_rows=20, picture_columns=20, detail=detail))
+    every = inspect(call, InspectOptions(weights=True)).weights[0]
+    assert found.weights is None
+    for head, windows in enumerate(found.detail.windows[0]):
+        for one in windows:
+            rows, keys = one.weights.shape
+            part = every[head, one.first_row : one.first_row + rows, one.first_key : one.first_key + keys]
+            assert torch.equal(one.weights, part)
+        pairs = zip(found.top.query[0, head], found.top.key[0, head], found.detail.top.weight[0, head], strict=True)
+        for query, key, weight in pairs:
+            assert float(weight) == float(every[head, query, key])
+
+
+def test_a_pair_that_is_asked_for_takes_the_place_of_a_strongest_one():
+    call = make_call(1, 2, queries=40, keys=50, seed=4)
+    detail = DetailOptions(40, 50, pairs=2, side=8, around=((31, 7), None))
+    found = inspect(call, InspectOptions(detail=detail)).detail.windows[0]
+    assert [one.kind for one in found[0]] == ["around", "pair"]
+    assert [one.kind for one in found[1]] == ["pair", "pair"]
+    near = found[0][0]
+    assert near.first_row <= 31 < near.first_row + 8
+    assert near.first_key <= 7 < near.first_key + 8

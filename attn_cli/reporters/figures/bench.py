@@ -46,7 +46,7 @@ def bench_figure(report: BenchReport, look: Look) -> Figure:
     most = 3 if look.width >= _WIDE_ENOUGH else 1
     across = min(most, len(panels))
     lines = [panels[first : first + across] for first in range(0, len(panels), across)]
-    said, pitch = _said(report, look), look.width / across
+    said, pitch = _said(report, look, panels), look.width / across
     room = pitch - _LEFT - _RIGHT
     aboves = [_above(max(len(wrapped(look, one.more, room=room)) for one in line)) for line in lines]
     heights = [above + _below(line) for above, line in zip(aboves, lines, strict=True)]
@@ -113,13 +113,15 @@ def _rooflines(report: BenchReport, timed: Sequence[BenchResult]) -> list[_Panel
     return panels
 
 
-def _said(report: BenchReport, look: Look) -> list[str]:
-    """Where this was measured."""
+def _said(report: BenchReport, look: Look, panels: Sequence[_Panel]) -> list[str]:
+    """Where this was measured, and what needs a word in the panels that are there."""
     known = report.environment
     name, device = known.get("device_name"), known.get("device")
     parts = [str(name or device or ""), str(device) if name and device else ""]
     parts += [f"PyTorch {known['torch']}"] if known.get("torch") else []
     parts += [f"{known['threads']} threads"] if known.get("threads") and device == "cpu" else []
-    parts += ["median of all runs; memory beyond the inputs", "dashed: the fitted power of the length"]
+    drawn = {panel.title for panel in panels}
+    parts += ["median of all runs" + ("; memory beyond the inputs" if MEMORY.title in drawn else "")]
+    parts += ["dashed: the fitted power of the length"] if drawn & {TIME.title, MEMORY.title} else []
     parts += ["interrupted: not everything was measured"] if report.was_interrupted else []
     return wrapped(look, [look.letters.text(part) for part in parts])

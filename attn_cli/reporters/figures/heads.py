@@ -18,6 +18,7 @@ from attn_cli.reporters.figures.words import call_parts, key_metric, picture_par
 from attn_cli.results import CallResult
 
 _MOST_PICTURES = 48
+_MOST_HEADS = 128  # of a batch item: more are no figure, and take minutes to draw
 _BOLD = 1.13  # how much wider bold letters are
 _SHORTEST = 3  # signs of a label that was cut; fewer say nothing
 _LOWEST, _HIGHEST = 0.35, 1.6  # ratio of a picture's height to its width
@@ -43,7 +44,8 @@ class _Heads:
     def draw(self) -> Figure:
         pictures, grid = self._pictures(), arrange(self.look, self._wanted())
         colours = Colours.of(max((one.largest for band in pictures for one in band), default=1.0))
-        said = [*wrapped(self.look, [*call_parts(self.look, self.call), *picture_parts(self.call, self._batches)])]
+        told = picture_parts(self.call, self._batches, self._heads)
+        said = [*wrapped(self.look, [*call_parts(self.look, self.call), *told])]
         height = grid.total + HEIGHT + len(said) * line_height(SMALL) + 2 * MARGIN
         sheet = Sheet.of(self.look, height)
         for band, batch in enumerate(self._batches):
@@ -58,18 +60,22 @@ class _Heads:
         index = self.call.inspection.index
         return range(min(len(index.batch), max(1, _MOST_PICTURES // max(1, len(index.heads)))))
 
+    @property
+    def _heads(self) -> range:
+        return range(min(len(self.call.inspection.index.heads), _MOST_HEADS))
+
     def _pictures(self) -> list[list[HeadPicture]]:
-        shown, heads = self.call.inspection.pictures, range(len(self.call.inspection.index.heads))
-        return [[HeadPicture.of(shown, batch, head) for head in heads] for batch in self._batches]
+        shown = self.call.inspection.pictures
+        return [[HeadPicture.of(shown, batch, head) for head in self._heads] for batch in self._batches]
 
     def _wanted(self) -> Wanted:
         inspection = self.call.inspection
-        shown, index = inspection.pictures, inspection.index
+        shown, index, heads = inspection.pictures, inspection.index, len(self._heads)
         rows, columns = shown.weights.shape[2:]
         ratio = rows * shown.query_pool / (columns * shown.key_pool)
         tokens = tuple(self._tokens())
         return Wanted(
-            bands=len(self._batches), heads=len(index.heads), rows=rows, columns=columns,
+            bands=len(self._batches), heads=heads, rows=rows, columns=columns,
             ratio=1.0 if rows == columns else min(max(ratio, _LOWEST), _HIGHEST), has_sink=shown.sink is not None,
             numbers=number_names(self.call), tokens=tokens, has_titles=index.total_batch > 1,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 
 from attn_cli.reporters.figures.request import Format
-from attn_cli.reporters.terminal.text import harmless, token_text
+from attn_cli.reporters.terminal.text import bounded, harmless, token_text
 
 POINTS = 72.0
 OWN_FONT = "DejaVu Sans"  # matplotlib brings it along
@@ -41,7 +41,7 @@ class Letters:
 
     def text(self, value: object) -> str:
         r"""Any text with nothing in it but visible signs; one that no font here has is written out, as ``\u4e2d``."""
-        shown = harmless(str(value))
+        shown = harmless(bounded(str(value)))
         if not self.is_drawn or shown.isascii():
             return shown
         return "".join(sign if _is_in_a_font(sign) else _escaped(sign) for sign in shown)

@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Iterator
 
+from attn_cli.inspection.metrics import METRICS
 from attn_cli.reporters.figures.look import Look
+from attn_cli.reporters.html.texts import file_name
 from attn_cli.reporters.terminal.figures import decimal
-from attn_cli.reporters.terminal.header import backend_names, source_name
+from attn_cli.reporters.terminal.header import backend_names
 from attn_cli.reporters.terminal.text import ranges
 from attn_cli.results import CallResult
 
@@ -25,6 +27,7 @@ _KEY_METRICS = {
     "focused": "confidence",
 }
 _USUAL = "entropy"
+_COUNTS = {metric.name for metric in METRICS if metric.unit == "rows"}
 _ZEROS = re.compile(r"\.0+(?= |$)")
 
 
@@ -35,7 +38,7 @@ def key_metric(call: CallResult, batch: int, head: int, asked: str | None) -> tu
     if asked is None and name not in metrics:
         name = _USUAL
     value = float(metrics[name][batch, head]) if name in metrics else math.nan
-    return name, number(value)
+    return name, f"{value:.0f}" if name in _COUNTS and math.isfinite(value) else number(value)
 
 
 def trimmed(text: str) -> str:
@@ -53,7 +56,7 @@ def number(value: float) -> str:
 def call_parts(look: Look, call: CallResult) -> Iterator[str]:
     """What a caption says of a call: where it is from, which part is shown, the shape of its weights, what ran."""
     text, record, index = look.letters.text, call.call, call.inspection.index
-    yield text(source_name(record.source))
+    yield text(file_name(record.source))
     if record.layer is not None:
         yield f"layer {record.layer}"
     elif record.prefix:
@@ -71,9 +74,9 @@ def call_parts(look: Look, call: CallResult) -> Iterator[str]:
     yield ", ".join(text(name) for name in backend_names(call)[:3])
 
 
-def picture_parts(call: CallResult, batches: range) -> Iterator[str]:
+def picture_parts(call: CallResult, batches: range, heads: range) -> Iterator[str]:
     """What a caption says of the pictures: the window they show, what a cell stands for, what is left out."""
-    pictures, batch = call.inspection.pictures, call.inspection.index.batch
+    pictures, batch, every = call.inspection.pictures, call.inspection.index.batch, call.inspection.index.heads
     zoom = pictures.zoom
     if zoom is not None:
         queries = f"queries {zoom.first_query} to {(zoom.query_stop or 0) - 1}"
@@ -83,3 +86,5 @@ def picture_parts(call: CallResult, batches: range) -> Iterator[str]:
         yield f"max-pooled: each cell is the largest of {pictures.query_pool} × {pictures.key_pool} weights"
     if len(batches) < len(batch):
         yield f"pictures of batch {ranges(batch[: len(batches)])} alone"
+    if len(heads) < len(every):
+        yield f"pictures of head {ranges(every[: len(heads)])} alone"

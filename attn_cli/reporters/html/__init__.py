@@ -10,6 +10,7 @@ from attn_cli.reporters.atomic import atomic_write, check_output
 
 if TYPE_CHECKING:
     from attn_cli.reporters.html.page import Parts
+    from attn_cli.reporters.html.story import Story
     from attn_cli.results import RunResult
 
 DEFAULT_BUDGET = 2_000_000
@@ -53,15 +54,22 @@ def check_page(path: str, onto: Iterable[str | None] = ()) -> None:
     check_output("--html", path, OTHER_FORMATS, "it is written as HTML; expected a name such as out.html", onto)
 
 
-def write_page(result: RunResult, path: str, budget: int = DEFAULT_BUDGET, parts: Parts | None = None) -> WrittenPage:
+def write_page(
+    result: RunResult,
+    path: str,
+    budget: int = DEFAULT_BUDGET,
+    parts: Parts | None = None,
+    story: Story | None = None,
+) -> WrittenPage:
     """Write the page of a run; it appears whole or not at all.
 
     Args:
-        result: at least one call.
+        result: at least one call, or a story.
         path: the file to write or to replace.
         budget: bytes that it may have. Pictures are pooled and windows left out until it fits; where even the least
             does not, that is written, and said.
         parts: template, style and script; None takes attn's own.
+        story: what a command has to tell beside its calls, or None.
 
     Raises:
         ResourceError: where the file cannot be written.
@@ -69,7 +77,16 @@ def write_page(result: RunResult, path: str, budget: int = DEFAULT_BUDGET, parts
     from attn_cli.reporters.html.fitting import fitting_page
     from attn_cli.reporters.html.page import own_parts
 
-    data, warning = fitting_page(result, budget, parts or own_parts())
+    data, warning = fitting_page(result, budget, parts or own_parts(), story)
+    return put(data, path, warning)
+
+
+def put(data: bytes, path: str, warning: str | None) -> WrittenPage:
+    """Write a page that is made; it appears whole or not at all.
+
+    Raises:
+        ResourceError: where the file cannot be written.
+    """
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return WrittenPage(len(data), warning)

@@ -14,6 +14,7 @@ from attn_cli.inspection.types import WeightWindow
 MASKED, NAN = 0, 255
 LEVELS = 253
 SCALE = f"1 + round({LEVELS}·sqrt(w))"
+SIGNED_MIDDLE, SIGNED_HALF = 127.5, 126.5
 _RAW = -15  # deflate without a header: what browsers call deflate-raw
 Blob = dict[str, Any]
 
@@ -35,7 +36,7 @@ def codes(weights: Tensor, visible: Tensor) -> Tensor:
     The square root, since most weights are small: a weight of 1e-5 can still be told from 0.
 
     Args:
-        weights: from 0 to 1, or NaN.
+        weights: from 0 to 1, or NaN; what is below or above counts as 0 or 1.
         visible: bool, broadcasts to ``weights``; False where every key is hidden.
     """
     levels = 1 + (LEVELS * weights.double().clamp(0, 1).sqrt()).round()
@@ -53,10 +54,22 @@ def float_blob(numbers: Tensor) -> Blob:
     return blob(numbers.float().contiguous().numpy().astype("<f4").tobytes())
 
 
-def window_blob(window: WeightWindow) -> Blob:
-    """A window's weights as floats; the sign bit says that the key is masked, also where the weight is 0 or NaN.
+def signed_code_blob(shares: Tensor) -> Blob:
+    """Numbers from −1 to 1 in 8 bits, row by row: 255 is NaN, anything else round(127.5 + 126.5·sign(x)·√|x|)."""
+    numbers = shares.double().clamp(-1, 1)
+    levels = (SIGNED_MIDDLE + SIGNED_HALF * numbers.sign() * numbers.abs().sqrt()).round()
+    return blob(torch.where(numbers.isnan(), float(NAN), levels).to(torch.uint8).contiguous().numpy().tobytes())
 
-    A finite mask value gives masked keys a weight, so that no number could stand for "masked".
+
+def window_blobs(window: WeightWindow) -> tuple[Blob, Blob | None]:
+    """A window's weights as floats, and which of its keys are masked, a byte each, or None.
+
+    Without the second the sign bit says that the key is masked, also where the weight is 0 or NaN: a finite mask value
+    gives masked keys a weight, so that no number could stand for "masked". Somebody else's weights may be below 0; then
+    they are given as they are, beside the second.
     """
-    weights = window.weights.float().abs()
-    return float_blob(torch.where(window.visible, weights, torch.copysign(weights, torch.tensor(-1.0))))
+    weights, visible = window.weights.float(), window.visible
+    if bool((weights[visible] < 0).any()):
+        return float_blob(weights), blob((~visible).to(torch.uint8).contiguous().numpy().tobytes())
+    weights = weights.abs()
+    return float_blob(torch.where(visible, weights, torch.copysign(weights, torch.tensor(-1.0)))), None

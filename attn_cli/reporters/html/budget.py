@@ -1,153 +1,13 @@
-"""How much of a run goes into a page of a given size: planned from the shapes, and mended when all is known."""
+"""How much of what was computed a page tells: less and less, until it fits into its size."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from attn_cli.inspection.options import DetailOptions
+from attn_cli.inspection.budget import LEAST
 
-LEAST = 16  # cells of a side that a picture has at least
-LARGEST = 2048  # and at most: more is no picture that a browser would show at once
-BYTES_OF_FLOAT = 4 * 4 / 3  # in base64; compression gains little
-BYTES_OF_CELL = 0.85  # in base64 and compressed, as measured on random heads
-BYTES_OF_MASKED = 0.05  # of each cell or float, also where it is masked
-BYTES_OF_BLOB = 60
-BYTES_OF_BLOBS = 4 * BYTES_OF_BLOB  # of a head whose weights are all given
-BYTES_OF_CALL = 6_000
-BYTES_OF_HEAD = 800
-BYTES_OF_PAIR = 30
-SIDES = (96, 64, 48, 32, 24)
-PAIRS = 3
-
-
-@dataclass(frozen=True)
-class CallSize:
-    """What of a call is to be shown: the sizes of the selection.
-
-    Attributes:
-        batch, heads, queries, keys: B, Hq, Sq, Sk.
-        top: strongest pairs that are listed of each head.
-        text: bytes that its tokens take.
-        visible: the share of the pairs that are visible: masked ones take next to nothing.
-    """
-
-    batch: int
-    heads: int
-    queries: int
-    keys: int
-    top: int = PAIRS
-    text: int = 0
-    visible: float = 1.0
-
-    @property
-    def bytes_of_cell(self) -> float:
-        """What a cell of a picture takes."""
-        return BYTES_OF_CELL * self.visible + BYTES_OF_MASKED
-
-    @property
-    def pictures(self) -> int:
-        """One a head of each batch item."""
-        return self.batch * self.heads
-
-    @property
-    def bytes_of_all(self) -> float:
-        """What it takes to give all weights of all heads one by one, with their pictures."""
-        of_pair = BYTES_OF_FLOAT * self.visible + BYTES_OF_MASKED + self.bytes_of_cell
-        return self.pictures * (self.queries * (self.keys * of_pair + 2 * BYTES_OF_FLOAT) + BYTES_OF_BLOBS)
-
-
-class BudgetPlanner:
-    """Shares a page's size out among the calls of a run, which come one after another.
-
-    Every head gets as much as every other, but for those whose weights all fit into less.
-
-    Args:
-        room: bytes that there are for the calls.
-        sizes: for each call a number that grows with its weights: the others' shapes are not known when one is planned,
-            and are taken to differ from its own as these numbers do.
-    """
-
-    def __init__(self, room: int, sizes: Sequence[float]) -> None:
-        self._room, self._sizes, self._number, self._text = float(room), sizes, 0, 0
-
-    def plan(self, size: CallSize) -> DetailOptions:
-        """What the next call is to give."""
-        others = self._sizes[self._number :]
-        self._number += 1
-        self._room -= max(0, size.text - self._text)  # calls of one text share it
-        self._text = max(self._text, size.text)
-        fixed = BYTES_OF_CALL + size.pictures * (BYTES_OF_HEAD + size.top * BYTES_OF_PAIR)
-        own = max(others[0], 1e-9)
-        blobs = size.pictures * BYTES_OF_BLOBS
-        wanted = [(size.bytes_of_all - blobs) * other / own + blobs for other in others]
-        share = _share(wanted, self._room - fixed * len(others))
-        self._room -= fixed + share
-        return _detail(size, share)
-
-
-def _share(wanted: Sequence[float], room: float) -> float:
-    """What the first gets where all get as much as it takes, but none more than it wants."""
-    left = max(room, 0.0)
-    for place, amount in enumerate(sorted(wanted)):
-        level = left / (len(wanted) - place)
-        if amount > level:
-            return min(wanted[0], level)
-        left -= amount
-    return wanted[0]
-
-
-def _detail(size: CallSize, share: float) -> DetailOptions:
-    """The most that a call can give in ``share`` bytes."""
-    rows, columns = min(size.queries, LARGEST), min(size.keys, LARGEST)
-    if size.bytes_of_all <= share + 1:  # a byte for rounding
-        return DetailOptions(rows, columns, whole=True)
-    of_head = share / size.pictures
-    pairs, corners, row = _windows(size, of_head / 2)
-    count = pairs + 2 * corners
-    least = _bytes_of_windows(SIDES[-1], count) + row * _bytes_of_row(size)
-    rows, columns = picture_size(size.queries, size.keys, (of_head - least) / size.bytes_of_cell)
-    cells = _pooled(size.queries, rows) * _pooled(size.keys, columns)
-    room = of_head - cells * size.bytes_of_cell - row * _bytes_of_row(size)
-    side = next((side for side in SIDES if _bytes_of_windows(side, count) <= room), SIDES[-1])
-    return DetailOptions(rows, columns, pairs=pairs, side=side, corners=corners, strongest_row=row)
-
-
-def _windows(size: CallSize, room: float) -> tuple[int, bool, bool]:
-    """Windows around pairs, whether at the corners, and whether a row: the most that ``room`` bytes of a head hold."""
-    for pairs, corners, row in ((PAIRS, True, True), (PAIRS, True, False), (1, True, False), (1, False, False)):
-        if _bytes_of_windows(SIDES[-1], pairs + 2 * corners) + row * _bytes_of_row(size) <= room:
-            return pairs, corners, row
-    return 0, False, False
-
-
-def _bytes_of_windows(side: int, count: int) -> float:
-    return count * ((side + 2) * side * BYTES_OF_FLOAT + 5 * BYTES_OF_BLOB)
-
-
-def _bytes_of_row(size: CallSize) -> float:
-    return size.keys * BYTES_OF_FLOAT + 5 * BYTES_OF_BLOB
-
-
-def picture_size(queries: int, keys: int, cells: float) -> tuple[int, int]:
-    """Rows and columns of the largest picture of so many cells, shaped as the weights are; LEAST of each at least."""
-    cells = max(cells, LEAST**2)
-    per_cell = max(1.0, math.sqrt(queries * keys / cells))
-    rows = _between(int(queries / per_cell), queries)
-    columns = _between(int(cells / rows), keys)
-    if queries == keys:
-        return min(rows, columns), min(rows, columns)
-    return _between(int(cells / columns), queries), columns
-
-
-def _pooled(whole: int, most: int) -> int:
-    """Cells that a side of a picture has in the end: pools are whole numbers."""
-    return math.ceil(whole / math.ceil(whole / most))
-
-
-def _between(cells: int, whole: int) -> int:
-    return min(max(cells, LEAST), whole, LARGEST)
+FEW_PAIRS = 3  # strongest pairs that are listed of a head where room is short
 
 
 @dataclass(frozen=True)
@@ -157,19 +17,21 @@ class Level:
     Attributes:
         shrink: rows and columns of cells of the pictures that become one; a picture keeps LEAST of each.
         windows: ``"all"``, ``"few"`` (around the strongest pair alone) or ``"none"``.
+        pairs: strongest pairs that are listed of a head at most; None lists all that were found.
     """
 
     shrink: int
     windows: str
+    pairs: int | None = None
 
 
 def levels(largest: int) -> Iterator[Level]:
     """From all to the least, for pictures whose longest side has ``largest`` cells."""
     yield Level(1, "all")
     yield Level(1, "few")
-    yield Level(2, "few")
+    yield Level(2, "few", FEW_PAIRS)
     shrink = 2
     while largest / shrink > LEAST:
-        yield Level(shrink, "none")
+        yield Level(shrink, "none", FEW_PAIRS)
         shrink *= 2
-    yield Level(shrink, "none")
+    yield Level(shrink, "none", FEW_PAIRS)

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attn_cli.reporters.html.budget import Level, levels
 from attn_cli.reporters.html.page import Parts, assemble
 from attn_cli.reporters.html.payload import page_payload, page_title
 from attn_cli.reporters.html.payload_heads import all_pictures
+from attn_cli.reporters.html.story import Story
 from attn_cli.reporters.html.texts import made_harmless
 from attn_cli.results import RunResult
 
 
-def fitting_page(result: RunResult, budget: int, parts: Parts) -> tuple[bytes, str | None]:
+def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | None = None) -> tuple[bytes, str | None]:
     """The page in UTF-8, and a warning where even the least does not fit.
 
     Args:
-        result: at least one call.
+        result: at least one call, or a story.
         budget: bytes.
         parts: template, style and script.
+        story: what a command has to tell beside its calls, or None.
     """
-    largest = max(max(all_pictures(call.inspection).weights.shape[2:]) for call in result.calls)
-    level, size = Level(1, "all"), 0
-    for level in levels(largest):
-        data = _page(result, level, budget, parts)
+    largest = max((max(all_pictures(call.inspection).weights.shape[2:]) for call in result.calls), default=1)
+    *_, least = every = tuple(levels(largest))
+    data, fits = most_that_fits((_page(result, level, budget, parts, story) for level in every), budget)
+    if fits:
+        return data, None
+    warning = too_large("the least that it tells takes", len(data), budget)
+    return _page(result, least, budget, parts, story, warning), warning
+
+
+def most_that_fits(pages: Iterable[bytes], budget: int) -> tuple[bytes, bool]:
+    """The first of at least one page that has no more bytes than these, and True; where none is, the last and False."""
+    data = b""
+    for data in pages:
         if len(data) <= budget:
-            return data, None
-        size = len(data)
-    warning = f"the least that it tells takes {size_text(size)}, more than the {size_text(budget)} of --html-budget"
-    return _page(result, level, budget, parts, warning), warning
+            return data, True
+    return data, False
 
 
-def _page(result: RunResult, level: Level, budget: int, parts: Parts, warning: str | None = None) -> bytes:
+def too_large(what: str, size: int, budget: int) -> str:
+    """The warning of a page that its budget does not hold."""
+    return f"{what} {size_text(size)}, more than the {size_text(budget)} of --html-budget"
+
+
+def _page(
+    result: RunResult, level: Level, budget: int, parts: Parts, story: Story | None, warning: str | None = None
+) -> bytes:
     note = "" if warning is None else f"This page is larger than asked for: {warning}."
     said = {"bytes": budget, "kept": warning is None, "note": note}
-    return assemble(page_payload(result, level, said), made_harmless(page_title(result)), parts).encode()
+    title = page_title(result) if story is None else story.title
+    return assemble(page_payload(result, level, said, story), made_harmless(title), parts).encode()
 
 
 def size_text(count: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
+from attn_cli.reporters.terminal.header import source_name
 from attn_cli.reporters.terminal.text import harmless, shorten, token_text
 
 LONGEST_TOKEN = 48
@@ -31,6 +33,11 @@ class TokenLists:
     def shown(self) -> list[list[str]]:
         """The tokens of each list as they are shown."""
         return [[shown_token(token) for token in texts] for texts in self._lists]
+
+
+def file_name(source: str) -> str:
+    """A source as people call it, without its folder: a page travels, and folders name people."""
+    return PurePath(source_name(source)).name or source_name(source)
 
 
 def shown_token(token: str) -> str:

@@ -69,19 +69,30 @@ def render_verdict(result: CheckResult, console: Console) -> None:
 
 
 def _print_summary(canvas: Canvas, result: CheckResult) -> None:
+    style = GOOD if not result.findings else BAD if result.fails else "bold"
+    mark = "✓ " if not result.findings else "✗ " if result.fails else ""
+    canvas.paragraph(canvas.text(f"{mark}{summary_text(result)}", style), hanging=2)
+
+
+def summary_text(result: CheckResult) -> str:
     """``12 calls in 2 files: 1 error, 2 warnings; 9 calls are clean``."""
     files = len({call.call.source for call in result.calls})
     checked = f"{count(len(result.calls), 'call')} in {count(files, 'file')}"
     clean = sum(not call.findings for call in result.calls)
     if not result.findings:
-        canvas.paragraph(canvas.text(f"✓ {checked}: no findings", GOOD), hanging=2)
-        return
+        return f"{checked}: no findings"
     said = f"{checked}: {severities_text(result.findings)}"
     if clean:
         said += f"; {count(clean, 'call')} {'is' if clean == 1 else 'are'} clean"
     if result.is_strict and all(finding.severity != "error" for finding in result.findings):
         said += "; strict: a warning fails the check" if result.fails else ""
-    canvas.paragraph(canvas.text(f"✗ {said}" if result.fails else said, BAD if result.fails else "bold"), hanging=2)
+    return said
+
+
+def checked_texts(result: CheckResult) -> list[str]:
+    """What ran, what of the calls was checked, and what was left alone; a sentence each."""
+    calls = result.calls
+    return [*_ran(calls), *_selected(calls), *_unused(calls), *_missed(calls)]
 
 
 def _ran(calls: Sequence[CheckedCall]) -> Iterator[str]:

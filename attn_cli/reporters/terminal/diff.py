@@ -74,7 +74,7 @@ def _print_sides(canvas: Canvas, result: DiffResult) -> None:
         _print_side(canvas, name, side, ran)
     if first is not None:
         _print_conventions(canvas, first)
-    for note in _notes(result):
+    for note in diff_notes(result):
         canvas.paragraph(canvas.join([canvas.text("note:", "bold"), canvas.text(note)]), hanging=2)
 
 
@@ -91,15 +91,20 @@ def _print_side(canvas: Canvas, name: str, side: SideRecord, ran: Ran | None) ->
 
 def _print_conventions(canvas: Canvas, call: CallDifference) -> None:
     """The readings in which the two sides differ."""
-    left, right = ({one.name: one for one in side.conventions} for side in (call.left, call.right))
-    for name in dict.fromkeys((*left, *right)):
-        values = [said[name].value if name in said else "none" for said in (left, right)]
-        if values[0] != values[1]:
-            parts: list[Text | str] = [canvas.text(name, "dim"), f"left {values[0]}", f"right {values[1]}"]
-            canvas.paragraph(canvas.join(parts, " · "), hanging=2)
+    for name, left, right in settings_that_differ(call):
+        parts: list[Text | str] = [canvas.text(name, "dim"), f"left {left}", f"right {right}"]
+        canvas.paragraph(canvas.join(parts, " · "), hanging=2)
 
 
-def _notes(result: DiffResult) -> list[str]:
+def settings_that_differ(call: CallDifference) -> list[tuple[str, str, str]]:
+    """The name of each reading in which the two sides differ, and what it is on each."""
+    left, right = ({one.name: one.value for one in side.conventions} for side in (call.left, call.right))
+    every = ((name, left.get(name, "none"), right.get(name, "none")) for name in dict.fromkeys((*left, *right)))
+    return [one for one in every if one[1] != one[2]]
+
+
+def diff_notes(result: DiffResult) -> list[str]:
+    """What else is to be known, each once."""
     of_calls = [note for call in result.calls for note in call.notes]
     return list(dict.fromkeys((*result.notes, *of_calls)))
 
@@ -162,12 +167,18 @@ def _print_call(canvas: Canvas, call: CallDifference, calls: Sequence[CallRecord
 
 
 def _print_uncompared(canvas: Canvas, call: CallDifference) -> None:
-    """Why weights are not compared, where they are not."""
-    if call.weights is None and call.output is not None:
-        said = "weights are not compared: both sides have the same Q, K and rules, and a kernel gives no weights"
-        if call.right_ran is not None and call.right_ran.requested == "recorded":
-            said = "weights are not compared: the file holds none that fit"
+    said = uncompared_text(call)
+    if said is not None:
         canvas.paragraph(canvas.text(said, "dim"), indent=2, hanging=2)
+
+
+def uncompared_text(call: CallDifference) -> str | None:
+    """Why weights are not compared, where they are not."""
+    if call.weights is not None or call.output is None:
+        return None
+    if call.right_ran is not None and call.right_ran.requested == "recorded":
+        return "weights are not compared: the file holds none that fit"
+    return "weights are not compared: both sides have the same Q, K and rules, and a kernel gives no weights"
 
 
 def _title(call: CallRecord, calls: Sequence[CallRecord]) -> str:
@@ -176,17 +187,21 @@ def _title(call: CallRecord, calls: Sequence[CallRecord]) -> str:
 
 
 def _print_verdict(canvas: Canvas, result: DiffResult) -> None:
+    canvas.line()
+    text = canvas.text(verdict_text(result), GOOD if result.within else BAD)
+    canvas.paragraph(canvas.join([mark(canvas, result.within), text]), hanging=2)
+
+
+def verdict_text(result: DiffResult) -> str:
+    """``1 attention call and 4 tensors: 2 differ``."""
     calls, tensors = count(len(result.calls), "attention call"), count(len(result.tensors), "tensor")
     what = [calls] if result.calls else []
     what += [] if result.is_one_input else [tensors]
     said = " and ".join(what)
-    canvas.line()
     if result.within:
-        text = canvas.text(f"{said}: equal within the tolerance", GOOD)
-    else:
-        verdicts = [one.within for one in result.calls] + [one.within for one in result.tensors]
-        differing = verdicts.count(False)
-        lonely = len(result.only_left) + len(result.only_right)
-        alone = f", {count(lonely, 'tensor')} on one side alone" if lonely else ""
-        text = canvas.text(f"{said}: {differing} differ{'s' if differing == 1 else ''}{alone}", BAD)
-    canvas.paragraph(canvas.join([mark(canvas, result.within), text]), hanging=2)
+        return f"{said}: equal within the tolerance"
+    verdicts = [one.within for one in result.calls] + [one.within for one in result.tensors]
+    differing = verdicts.count(False)
+    lonely = len(result.only_left) + len(result.only_right)
+    alone = f", {count(lonely, 'tensor')} on one side alone" if lonely else ""
+    return f"{said}: {differing} differ{'s' if differing == 1 else ''}{alone}"

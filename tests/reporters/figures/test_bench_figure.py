@@ -82,6 +82,15 @@ def test_the_caption_names_the_device():
     assert drawn_bench(GPU).figure.axes
 
 
+def test_the_caption_explains_what_is_drawn_and_nothing_else():
+    timed = replace(FULL, growth=tuple(replace(one, memory_bytes=(None,) * len(one.lengths)) for one in FULL.growth))
+    for report, has_dashes, has_memory in ((FULL, True, True), (timed, True, False), (INTERRUPTED, False, False)):
+        said = " ".join(drawn_bench(report).texts)
+        assert "median of all runs" in said
+        assert ("dashed: the fitted power of the length" in said) == has_dashes
+        assert ("memory beyond the inputs" in said) == has_memory
+
+
 def test_a_report_without_any_time_is_refused():
     with pytest.raises(ResourceError, match="no backend was timed"):
         drawn_bench(EMPTY)

@@ -114,6 +114,19 @@ def test_the_caption_says_what_is_shown():
     assert "pictures of batch 0-1 alone" in said
 
 
+def test_the_caption_tells_no_folder():
+    said = " ".join(drawn(make_result(Case(source="/home/someone/secret/q.npz"))).texts)
+    assert "q.npz" in said
+    assert "secret" not in said
+
+
+def test_how_many_rows_are_broken_is_a_whole_number():
+    result = make_result(Case(batch=1, heads=2))
+    for value in (1.0, 7.0, 12.0):
+        result.calls[0].inspection.metrics["nonfinite"][0, 1] = value
+        assert f"nonfinite {value:.0f}" in drawn(replace(result, metric="nonfinite")).texts
+
+
 def test_tokens_stand_at_rows_and_columns():
     tokens = tuple(f"t{number}" for number in range(6))
     shown = drawn(make_result(Case(heads=2, queries=6, keys=6, tokens=(tokens,))))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import tomllib
 import zlib
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from html.parser import HTMLParser
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import DetailOptions, InspectOptions
-from attn_cli.reporters.html import write_page
+from attn_cli.reporters.html import page, write_page
 from attn_cli.reporters.html.page import Parts
 from attn_cli.results import RunResult
 from tests.reporters.results_for_tests import Case, make_call
@@ -25,6 +28,32 @@ PARTS = Parts(
     '(() => {"use strict"; document.title; })();',
 )
 WHOLE = DetailOptions(64, 64, whole=True)
+ROOM = "attn_cli.reporters.html"
+
+
+def read_by(monkeypatch, parts) -> set[str]:
+    """The files that a kind of page is made of, by their paths below the folder of all pages."""
+    found, text = set(), page._text
+    monkeypatch.setattr(page, "_text", lambda room, name: found.add(name) or text(room, name))
+    assert parts.__wrapped__() == parts()  # made anew, and as it was
+    return found
+
+
+def packaged(names) -> set[str]:
+    """Those of these files that the wheel holds."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    globs = [
+        PurePath(*package.removeprefix(ROOM).split("."), glob)
+        for package, globs in project["tool"]["setuptools"]["package-data"].items()
+        if package.startswith(ROOM)
+        for glob in globs
+    ]
+    paths = {name: PurePath(name) for name in names}
+    return {
+        name
+        for name, path in paths.items()
+        if any(path.parent == glob.parent and fnmatchcase(path.name, glob.name) for glob in globs)
+    }
 
 
 class Page(HTMLParser):
@@ -47,7 +76,15 @@ class Page(HTMLParser):
 
     @property
     def payload(self):
-        return json.loads(self.texts["attn-data"], parse_constant=float)
+        return self._with_blobs(json.loads(self.texts["attn-data"], parse_constant=float))
+
+    def _with_blobs(self, value):
+        """The data with the texts of the large blobs, which stand in elements of their own."""
+        if isinstance(value, dict):
+            if value.keys() == {"n", "z", "at"}:
+                return {"n": value["n"], "z": value["z"], "b": self.texts[f"blob-{value['at']}"].strip()}
+            return {key: self._with_blobs(item) for key, item in value.items()}
+        return [self._with_blobs(item) for item in value] if isinstance(value, list) else value
 
 
 def call_of(inputs, detail=WHOLE, case=None, **options):

@@ -7,7 +7,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attn_cli.reporters.html.budget import LEAST, BudgetPlanner, CallSize, levels
+from attn_cli.inspection.budget import LEAST, BudgetPlanner, CallSize
+from attn_cli.reporters.html.budget import levels
 from attn_cli.reporters.html.page import Parts
 from tests.attention.calls import make_call
 from tests.reporters.html.pages import PARTS, bytes_of, call_of, written
@@ -143,3 +144,31 @@ def test_blobs_of_the_least_page_are_whole(tmp_path):
     (call,) = page.payload["calls"]
     for head in call["heads"]:
         assert len(bytes_of(head["cells"])) == call["picture"]["rows"] * call["picture"]["columns"]
+
+
+def test_a_text_that_calls_share_takes_its_room_once():
+    """So that the second call of it gets as much as the first."""
+    first, second = planned([CallSize(1, 12, 4096, 4096, text=300_000)] * 2, 2_000_000)
+    (alone,) = planned([CallSize(1, 12, 4096, 4096)], 2_000_000 - 300_000)
+    assert abs(first.picture_rows - second.picture_rows) <= first.picture_rows // 20
+    assert 0.6 * alone.picture_rows < second.picture_rows < alone.picture_rows  # half of what is left: 0.7 of a side
+
+
+def test_a_small_picture_beside_a_large_one_takes_its_room():
+    """All that a head is given together takes no more than its share, also where a picture nearly fills it."""
+    size, seen = CallSize(1, 1, 200, 200), 0
+    for budget in range(30_000, 300_000, 250):
+        planner = BudgetPlanner(budget, [1.0])
+        detail = planner.plan(size)
+        share = budget - 6_000 - 800 - 10 * 30
+        cells = (200 // -(-200 // detail.picture_rows)) ** 2
+        floats = (detail.pairs + 2 * detail.corners) * (detail.side + 2) * detail.side + detail.strongest_row * 200
+        if not detail.whole and cells > 2**14:
+            assert cells * 0.9 + floats * 16 / 3 + 64 * 64 <= share
+            seen += 1
+    assert seen > 10
+
+
+def test_a_map_of_differences_takes_its_room():
+    (one,), (both,) = (planned([CallSize(1, 8, 2048, 2048, maps=maps)], 2_000_000) for maps in (1.0, 1.5))
+    assert both.picture_rows**2 == pytest.approx(one.picture_rows**2 / 1.5, rel=0.05)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.reporters.html import check_page, write_page
-from attn_cli.reporters.html.page import assemble, own_parts
+from attn_cli.reporters.html.page import LARGE_BLOB, assemble, own_parts
 from attn_cli.results import RunResult
 from tests.attention.calls import make_call
-from tests.reporters.html.pages import PARTS, Page, call_of, written
+from tests.reporters.html.pages import PARTS, Page, call_of, packaged, read_by, written
 from tests.reporters.results_for_tests import Case
 
 HOSTILE = (
@@ -102,19 +102,26 @@ def test_what_comes_with_attn_asks_for_nothing_and_runs_under_the_policy():
         assert word not in own_parts().script
 
 
-def test_the_wheel_holds_template_style_and_scripts():
+def test_large_blobs_stand_outside_of_the_json_and_come_back():
+    large, small = ({"n": 9, "z": True, "b": letter * length} for letter, length in (("Q", LARGE_BLOB), ("q", 9)))
+    payload = {"calls": [{"heads": [{"cells": large, "sink": small}, {"cells": large, "sink": None}]}]}
+    page = Page(assemble(payload, "t", own_parts()))
+    assert page.payload == payload
+    assert "QQQQ" not in page.texts["attn-data"]
+    assert [one.get("type") for tag, one in page.elements if tag == "script"] == [
+        "application/json", "text/plain", "text/plain", None,
+    ]  # fmt: skip
+    assert Page(assemble(payload, "t", PARTS)).payload == payload  # a template without a place for them
+
+
+def test_the_wheel_holds_template_styles_and_scripts(monkeypatch):
     folder = importlib.resources.files("attn_cli.reporters.html")
     order = (folder / "script" / "order.txt").read_text(encoding="utf-8").split()
-    scripts = {one.name for one in (folder / "script").iterdir() if one.name.endswith(".js")}
-    assert scripts == set(order)
+    assert {one.name for one in (folder / "script").iterdir() if one.name.endswith(".js")} == set(order)
     assert len(order) == len(set(order))
-    packaged = Path(__file__).parents[3] / "pyproject.toml"
-    import tomllib
-
-    data = tomllib.loads(packaged.read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
-    globs = data["attn_cli.reporters.html"]
-    for name in ("template.html", "page.css", "script/order.txt", *(f"script/{script}" for script in order)):
-        assert any(Path(name).match(glob) for glob in globs), name
+    read = read_by(monkeypatch, own_parts)
+    assert {"template.html", "page.css", "verdict.css", "script/order.txt", "script/main.js"} <= read
+    assert read <= packaged(read)
 
 
 def test_data_hold_no_number_that_json_lacks(tmp_path):
@@ -153,8 +160,15 @@ def test_an_input_a_folder_and_another_output_are_refused(tmp_path):
     check_page(str(tmp_path / "page.html"), (None, str(tmp_path / "in.html")))
 
 
-def test_the_title_names_file_and_command(tmp_path):
-    result = call_of(make_call(1, 2, queries=3, keys=4), case=Case(source="a <b>.safetensors"))
+def test_the_title_names_file_and_command_but_no_folder(tmp_path):
+    result = call_of(make_call(1, 2, queries=3, keys=4), case=Case(source="/home/someone/a <b>.safetensors"))
     page, _, _ = written(tmp_path, replace(result), command="demo")
     assert page.texts["title"] == "a <b>.safetensors · attn demo"
     assert page.payload["title"] == page.texts["title"]
+    assert "someone" not in json.dumps(page.payload)
+
+
+def test_without_scripts_no_other_command_is_named():
+    told = own_parts().template.partition("<noscript>")[2].partition("</noscript>")[0]
+    assert "--json" in told
+    assert "attn run" not in told

@@ -188,12 +188,42 @@ def test_a_smaller_picture_is_the_largest_of_its_cells(shrink):
 
 def test_what_is_exact_and_what_is_pooled_is_said():
     call, fine = make_call(queries=50, keys=50), DetailOptions(25, 25, pairs=1)
-    assert "Every weight is exact" in payload_of(call_of(call))["note"]
+    assert "Every weight in this page is exact" in payload_of(call_of(call))["note"]
     note = payload_of(call_of(call, fine, picture_rows=25, picture_columns=25))["note"]
-    assert "windows around the strongest pairs" in note
+    assert "In the framed windows every weight is exact, a 32-bit float: around each head's strongest pair." in note
     assert "largest of 2 × 2 weights (max-pooled)" in note
     assert "No weight is exact" in payload_of(call_of(call), level=Level(2, "none"))["note"]
-    assert "in 1 of 2 calls" in payload_of(call_of(call), call_of(call, fine))["note"]
+    assert "In 1 of 2 calls every weight is exact" in payload_of(call_of(call), call_of(call, fine))["note"]
+
+
+@pytest.mark.parametrize(("queries", "keys", "cells"), [(128, 128, None), (129, 128, (43, 64)), (20, 900, (20, 60))])
+def test_a_large_picture_has_a_small_one_beside_it(queries, keys, cells):
+    call = make_call(1, 2, queries=queries, keys=keys, causal=True, sinks=torch.tensor([0.5, 2.0]).double())
+    result = call_of(call, DetailOptions(queries, keys), picture_rows=queries, picture_columns=keys)
+    (told,) = payload_of(result)["calls"]
+    assert told["thumb"] == (None if cells is None else {"rows": cells[0], "columns": cells[1]})
+    for head in told["heads"]:
+        if cells is None:
+            assert head["thumb"] is head["thumb_sink"] is None
+            continue
+        whole, small = codes_of(head["cells"], queries, keys), codes_of(head["thumb"], *cells)
+        down, across = -(-queries // cells[0]), -(-keys // cells[1])
+        for row, column in np.ndindex(*cells):
+            part = whole[row * down : (row + 1) * down, column * across : (column + 1) * across]
+            assert small[row, column] == part.max()
+        sinks = codes_of(head["sink"], queries)
+        assert codes_of(head["thumb_sink"], cells[0]).tolist() == [
+            sinks[row * down : (row + 1) * down].max() for row in range(cells[0])
+        ]
+
+
+def test_fewer_pairs_are_listed_where_room_is_short():
+    result = call_of(make_call(queries=8, keys=8), top=20)
+    (whole,) = payload_of(result)["calls"]
+    (short,) = payload_of(result, level=Level(1, "none", 3))["calls"]
+    for all_of, some in zip(whole["heads"], short["heads"], strict=True):
+        assert len(all_of["top"]) == 20
+        assert some["top"] == all_of["top"][:3]
 
 
 def test_metrics_and_labels_come_with_their_definitions():
@@ -242,7 +272,8 @@ def test_a_call_is_named(name, value):
     (told,) = payload_of(result)["calls"]
     assert told["name"] == ("layer 3" if name == "layer" else value)
     assert told["timing"][2] == {"name": "attention", "text": "0.50 ms (IQR 0.25 ms, 3 runs)"}
-    assert told["verification"] == {"text": "weights shown × V equal the output of flash within 2.4e-07", "holds": True}
+    text = "weights shown × V equal the output of flash within 2.4e-07"
+    assert told["verification"] == {"text": text, "holds": True, "against": "flash"}
     assert told["shapes"][0] == {"step": "Q", "shape": [1, 2, 3, 2]}
 
 

@@ -2,6 +2,8 @@
 
 const FONT = '12px ui-sans-serif, system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif';
 const TOKEN_SPACE = 12; // pixels a row of cells needs for a name
+const TURN = -Math.PI / 3.2; // of the names above the columns
+const LEAN = Math.sin(-TURN);
 
 function widestToken(context, call, batch) {
   const tokens = (tokensOf(call, batch) || []).slice(0, Math.min(400, call.keys));
@@ -14,8 +16,8 @@ function axisMargins(context, call, batch, width) {
   const most = width < 460 ? 64 : 112;
   const numbers = context.measureText(wholeNumber(queryNumber(call, call.queries - 1))).width;
   const tokens = Math.min(most, widestToken(context, call, batch));
-  const left = Math.max(numbers, call.queries_are_keys ? tokens : 0) + 30;
-  return { left: Math.ceil(left), right: tokens ? Math.min(36, Math.ceil(tokens / 2)) : 10, top: Math.ceil(Math.max(16, tokens ? tokens * 0.82 : 0)) + 26 };
+  const left = Math.max(numbers, call.queries_are_keys ? tokens : 0) + 34;
+  return { left: Math.ceil(left), right: tokens ? Math.min(36, Math.ceil(tokens / 2)) : 10, top: Math.ceil(Math.max(16, tokens * LEAN)) + 32 };
 }
 
 function fitted(context, text, most) {
@@ -41,12 +43,12 @@ function drawAxes(context, source, box, view, colours) {
 
 function rowNames(context, call, batch, box, view, colours) {
   context.textAlign = "right";
-  const most = box.sinkX - 28;
+  const most = box.sinkX - 32;
   for (let row = Math.floor(view.q0); row < view.q1; row++) {
     const y = box.y + ((row + 0.5 - view.q0) / view.rows) * box.h;
     if (y < box.y || y > box.y + box.h) continue;
     context.fillStyle = row === shownCell().row ? colours.ink : colours.muted;
-    context.fillText(fitted(context, queryToken(call, batch, row) ?? wholeNumber(queryNumber(call, row)), most), box.sinkX - 8, y);
+    context.fillText(fitted(context, queryToken(call, batch, row) ?? wholeNumber(queryNumber(call, row)), most), box.sinkX - 11, y);
   }
 }
 
@@ -73,10 +75,10 @@ function columnNames(context, call, batch, box, view, colours) {
     const x = box.x + ((key + 0.5 - view.k0) / view.keys) * box.w;
     if (x < box.x || x > box.x + box.w) continue;
     context.save();
-    context.translate(x, box.y - 7);
-    context.rotate(-Math.PI / 3.2);
+    context.translate(x, box.y - 11);
+    context.rotate(TURN);
     context.fillStyle = key === shownCell().key ? colours.ink : colours.muted;
-    context.fillText(fitted(context, keyToken(call, batch, key) ?? wholeNumber(key), (box.y - 26) * 1.16), 0, 0);
+    context.fillText(fitted(context, keyToken(call, batch, key) ?? wholeNumber(key), (box.y - 28) / LEAN), 0, 0);
     context.restore();
   }
 }
@@ -105,8 +107,8 @@ function axisTitles(context, box, colours) {
   context.restore();
   if (!box.sink) return;
   context.save();
-  context.translate(box.sinkX + box.sink / 2, box.y - 8);
-  context.rotate(-Math.PI / 3.2);
+  context.translate(box.sinkX + box.sink / 2, box.y - 11);
+  context.rotate(TURN);
   context.textAlign = "left";
   context.fillText("sink", 0, 0);
   context.restore();

@@ -6,15 +6,30 @@ function fromBase64(text) {
 }
 
 async function bytesOf(blob) {
-  const packed = fromBase64(blob.b);
+  const packed = fromBase64(blob.b ?? byId(`blob-${blob.at}`).textContent);
   const bytes = blob.z ? await inflated(packed) : packed;
   if (bytes.length !== blob.n) throw new Error(`found ${bytes.length} bytes where the page says ${blob.n}: the file is damaged`);
   return bytes;
 }
 
 async function inflated(packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const stream = new DecompressionStream("deflate-raw");
+  const writer = stream.writable.getWriter();
+  const isWritten = writer.write(packed).then(() => writer.close());
+  const [parts] = await Promise.all([allOf(stream.readable.getReader()), isWritten]);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+async function allOf(reader) {
+  const parts = [];
+  for (let got = await reader.read(); !got.done; got = await reader.read()) parts.push(got.value);
+  return parts;
 }
 
 async function floatsOf(blob) {
@@ -29,13 +44,14 @@ function floatsIn(bytes) {
   return values;
 }
 
-// Exact weights, whose sign bit says masked; a NaN would lose that bit, so that a masked NaN becomes a masked 0.
-async function weightsOf(blob) {
+// Exact weights, and which of their keys are masked (1) or visible (0). Where no bytes of their own say so, the sign bits
+// do: also of a 0, of a NaN, and of the weight that a finite mask value leaves to a masked key.
+async function weightsOf(blob, mask) {
   if (blob === null || blob === undefined) return null;
   const bytes = await bytesOf(blob);
   const values = floatsIn(bytes);
-  for (let i = 0; i < values.length; i++) if (Number.isNaN(values[i]) && bytes[4 * i + 3] >= 128) values[i] = -0;
-  return values;
+  if (mask) return { values, hidden: await bytesOf(mask) };
+  return { values: values.map(Math.abs), hidden: Uint8Array.from(values, (_, i) => bytes[4 * i + 3] >> 7) };
 }
 
 function canUnpack() {

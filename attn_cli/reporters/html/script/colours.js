@@ -13,10 +13,13 @@ const MASKED = 0;
 const NAN_CODE = 255;
 const STEPS = 253;
 const darkScreen = window.matchMedia("(prefers-color-scheme: dark)");
+const paper = window.matchMedia("print");
+const paperPainters = []; // what repaints at once, for paper, what a script has coloured
 let isPrinting = false;
 
+// Paper is light whatever the screen is.
 function theme() {
-  return darkScreen.matches && !isPrinting ? "dark" : "light";
+  return darkScreen.matches && !isPrinting && !paper.matches ? "dark" : "light";
 }
 
 function channels(hex) {
@@ -57,6 +60,19 @@ function shareOfCode(code, kind) {
   return kind === "difference" ? share : Math.min(1, share / Math.sqrt(state.top));
 }
 
+// A bar that runs through colours; it is painted anew for paper.
+function ramp(kind) {
+  return paintRamp(el("span", { class: "ramp", "aria-hidden": "true", "data-ramp": kind }));
+}
+
+function paintRamp(bar) {
+  const anchors = (bar.dataset.ramp === "difference" ? DIVERGING : SEQUENTIAL)[theme()];
+  bar.style.backgroundImage = `linear-gradient(to right, ${anchors.join(", ")})`;
+  return bar;
+}
+
+paperPainters.push(() => document.querySelectorAll("[data-ramp]").forEach(paintRamp));
+
 function rgb(parts) {
   return `rgb(${parts.join(" ")})`;
 }
@@ -68,18 +84,16 @@ function luminance(parts) {
 
 // Black or white, whichever has more contrast: both have the same to a luminance of 0.179.
 function inkOn(parts) {
-  return luminance(parts) > 0.179 ? "#111318" : "#ffffff";
+  return luminance(parts) > 0.179 ? "#000000" : "#ffffff";
 }
 
-// The sign bit of an exact weight says that the query may not see the key. Its magnitude is the weight that the key
-// has all the same: not 0 where a finite mask value hides it.
-function isHidden(weight) {
-  return weight < 0 || Object.is(weight, -0);
-}
-
+// A weight of a visible key in 8 bits. What somebody recorded may lie below 0, and is coloured as 0.
 function codeOf(weight) {
-  if (Number.isNaN(weight)) return NAN_CODE;
-  return isHidden(weight) ? MASKED : 1 + Math.round(STEPS * Math.sqrt(Math.min(weight, 1)));
+  return Number.isNaN(weight) ? NAN_CODE : 1 + Math.round(STEPS * Math.sqrt(clamp(weight, 0, 1)));
+}
+
+function codesOf({ values, hidden }) {
+  return Uint8Array.from(values, (weight, i) => (hidden[i] ? MASKED : codeOf(weight)));
 }
 
 function weightOf(code) {

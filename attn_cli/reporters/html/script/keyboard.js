@@ -61,9 +61,11 @@ function keyStep() {
 
 function largestOfRow() {
   if (!shown.first) return;
-  const { values, step } = shown.first.row(state.row);
-  const largest = largestIn(values);
-  if (largest > 0) moveCursor(state.row, values.indexOf(largest) * step, "keyboard");
+  const source = shown.first;
+  const found = strongestOf(source, state.row);
+  if (!found) return;
+  moveCursor(state.row, found.key, "keyboard");
+  if (found.keys > 1 || found.rows[1] - found.rows[0] > 1) tellNote(`The largest of ${poolWords(source, found)}: which weight it is, the page does not have.`);
 }
 
 function swapHeads() {

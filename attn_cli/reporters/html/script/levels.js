@@ -1,6 +1,7 @@
 // A pyramid of max-pooled pictures, each level made when it is first drawn. Codes are ordered so that the largest code
 // is the largest weight, NaN beats every weight, and masked loses to everything.
 
+const LEVELS_KEPT = 4;
 const BY_CODE = Uint8Array.from({ length: 256 }, (_, code) => code);
 const BY_DISTANCE = Uint8Array.from({ length: 256 }, (_, code) => (code === MASKED ? 0 : code === NAN_CODE ? 255 : 1 + Math.floor(Math.abs(code - 127.5))));
 
@@ -18,8 +19,9 @@ function pooled(codes, rows, columns, down, across, strength) {
   return { codes: out, ...size };
 }
 
-function painted(codes, rows, columns, kind) {
-  const canvas = el("canvas", { width: columns, height: rows });
+// On a canvas of its own, or on one that is there and may be used anew.
+function painted(codes, rows, columns, kind, canvas = el("canvas")) {
+  Object.assign(canvas, { width: columns, height: rows });
   const image = new ImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
   const table = tableOf(kind);
@@ -38,8 +40,15 @@ class Levels {
   // The finest level of which `down` cells or fewer make a row; 1, 1 is the picture itself.
   canvas(down, across) {
     const key = `${down} ${across} ${tableKey(this.kind)}`;
-    if (!this.made.has(key)) this.made.set(key, this.paint(down, across));
-    return this.made.get(key);
+    const level = this.made.get(key) || this.paint(down, across);
+    this.made.delete(key);
+    this.made.set(key, level);
+    if (this.made.size > LEVELS_KEPT) this.made.delete(this.made.keys().next().value);
+    return level;
+  }
+
+  forget() {
+    this.made.clear();
   }
 
   paint(down, across) {

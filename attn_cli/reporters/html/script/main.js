@@ -14,7 +14,7 @@ function render(before, by) {
   document.title = isHead ? `${placeName(openedPlace())} · ${page.title}` : page.title;
   if (!isHead) {
     if (isOtherOverview(before) || !byId("tiles")) showOverview();
-    if (before.view === "head") leaveHead();
+    if (before.view === "head") leaveHead(before);
     return;
   }
   if (isOtherHead(before)) {
@@ -36,9 +36,14 @@ function enterHead(by) {
   say(placeName(openedPlace()));
 }
 
-function leaveHead() {
-  const tileOfHead = document.querySelector("#tiles .tile[tabindex='0']");
-  if (tileOfHead) tileOfHead.focus({ preventScroll: false });
+// The head that was open takes the focus.
+function leaveHead({ call, head }) {
+  const known = document.querySelector("#tiles .tile[tabindex='0']");
+  const tileOfHead = document.querySelector(`#tiles .tile[data-call="${call}"][data-head="${head}"]`) || known;
+  if (!tileOfHead) return;
+  if (known) known.tabIndex = -1;
+  tileOfHead.tabIndex = 0;
+  tileOfHead.focus({ preventScroll: false });
 }
 
 function failed(error) {
@@ -46,12 +51,14 @@ function failed(error) {
 }
 
 function restore() {
-  const { hasCursor, ...wanted } = readFragment();
+  if (state.view && isPlaceOnPage()) return;
+  const { hasCursor, missing, ...wanted } = readFragment();
   const before = { ...state };
   Object.assign(state, wanted);
   if (state.view === "head" && !hasCursor && headAt(openedPlace())) Object.assign(state, cursorAt(openedPlace()));
   keepInside();
   render(before, "history");
+  if (missing && missing.length) tellNote(`The link's ${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} not on this page: what is nearest is shown.`);
 }
 
 function repaint() {
@@ -61,16 +68,30 @@ function repaint() {
 
 function watchTheme() {
   darkScreen.addEventListener("change", repaint);
-  window.addEventListener("beforeprint", () => {
-    isPrinting = true;
-    repaintTiles();
-    for (const picture of pictures) picture.draw();
-  });
-  window.addEventListener("afterprint", () => {
-    isPrinting = false;
-    repaintTiles();
-    redrawPictures();
-  });
+  paper.addEventListener("change", repaintForPaper);
+  window.addEventListener("beforeprint", () => setPrinting(true));
+  window.addEventListener("afterprint", () => setPrinting(false));
+}
+
+// The style takes the paper's colours by this mark already before the browser lays out for paper.
+function setPrinting(isNow) {
+  isPrinting = isNow;
+  if (isNow && byId("run")) byId("run").open = true; // what is folded up is not printed
+  document.documentElement.toggleAttribute("data-printing", isNow);
+  repaintForPaper();
+}
+
+// At once: printing waits for nothing.
+function repaintForPaper() {
+  for (const paint of paperPainters) paint();
+}
+
+// A page that a browser saved as it stood holds what the script had written.
+function emptyRooms() {
+  for (const id of ["subtitle", "overview", "opened", "foot", "live", "tip", "help", "trouble"]) byId(id).replaceChildren();
+  for (const name of ["data-ready", "data-printing"]) document.documentElement.removeAttribute(name);
+  byId("tip").hidden = true;
+  byId("help").open = false;
 }
 
 async function firstView() {
@@ -84,6 +105,7 @@ async function firstView() {
 
 function start() {
   if (!canUnpack()) return tellTrouble("This browser cannot unpack the pictures in this page (it has no DecompressionStream): Chrome 103, Firefox 113 or Safari 16.4 and newer can.");
+  emptyRooms();
   fillHeader();
   buildHelp();
   buildOpened();

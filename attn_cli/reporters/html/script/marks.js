@@ -44,16 +44,25 @@ function drawPatches(context, source, box, view, colours) {
   for (const patch of source.patches) {
     const [x, y] = [box.x + (patch.key - view.k0) * wide, box.y + (patch.query - view.q0) * high];
     const [w, h] = [patch.columns * wide, patch.rows * high];
-    if (x + w < box.x || y + h < box.y || x > box.x + box.w || y > box.y + box.h || h < 1) continue;
-    if (high * patch.rows < 12 || wide * patch.columns < 12) continue;
+    if (x + w < box.x || y + h < box.y || x > box.x + box.w || y > box.y + box.h) continue;
+    if (high * patch.rows < 12 || wide * patch.columns < 12) {
+      if (patch.rows > 1) frame(context, x + w / 2, y + h / 2, Math.max(w, LEAST_FRAME), Math.max(h, LEAST_FRAME), colours.muted);
+      continue;
+    }
     context.clearRect(x, y, w, h);
     context.fillStyle = hatch(context, colours, window.devicePixelRatio || 1);
     context.fillRect(x, y, w, h);
     context.drawImage(patch.levels.canvas(1, 1), x, y, w, h);
     drawGrid(context, box, view, colours, [1, 1], patch);
-    Object.assign(context, { strokeStyle: colours.ink, lineWidth: 1 });
-    context.strokeRect(Math.round(x) + 0.5, Math.round(y) + 0.5, Math.round(w), Math.round(h));
+    frame(context, x + w / 2, y + h / 2, w, h, colours.ink);
   }
+}
+
+const LEAST_FRAME = 9; // pixels: a smaller window still shows where it is
+
+function frame(context, x, y, w, h, colour) {
+  Object.assign(context, { strokeStyle: colour, lineWidth: 1 });
+  context.strokeRect(Math.round(x - w / 2) + 0.5, Math.round(y - h / 2) + 0.5, Math.round(w), Math.round(h));
 }
 
 const GRID = 12; // pixels of a cell from which on cells are set apart
@@ -84,6 +93,18 @@ function drawNanMarks(context, source, box, view) {
       cross(context, x, y, Math.min(5, high / 4, wide / 4));
     }
   }
+  context.stroke();
+}
+
+// The same in the sink's column.
+function drawNanInSink(context, source, box, view) {
+  const high = (box.h / view.rows) * source.sinkPool;
+  if (high < 7) return;
+  Object.assign(context, { strokeStyle: "#ffffff", lineWidth: 1.5 });
+  context.beginPath();
+  source.sinkLevels.codes.forEach((code, at) => {
+    if (code === NAN_CODE) cross(context, box.sinkX + box.sink / 2, box.y + ((at + 0.5) * source.sinkPool - view.q0) * (box.h / view.rows), Math.min(5, high / 4));
+  });
   context.stroke();
 }
 

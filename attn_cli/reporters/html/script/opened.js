@@ -36,8 +36,10 @@ function openedTools() {
     button("‹", { id: "previous-head", "aria-label": "Previous head" }, () => stepHead(-1)), button("›", { id: "next-head", "aria-label": "Next head" }, () => stepHead(1)));
   const title = el("h2", { id: "opened-title", tabindex: -1 }, placeName(place));
   const label = explained(el("span", { class: "label has-tip", tabindex: 0, "data-label": head.label }, head.label), [head.label, page.labels[head.label]]);
-  const calls = page.calls.length > 1 && choice("opened-call", "call", page.calls.map((one, at) => option(at, one.name, at === place.call)), (value) => openHead(nearest({ ...place, call: Number(value) })));
-  return [button("← all heads", { id: "back" }, showAll), title, label, steps, calls, batchChoice("opened-batch"), compareChoice(), topChoice("opened-top"), zoomButtons];
+  const calls = page.calls.length > 1 && choice("opened-call", "call", page.calls.map((one, at) => one.side !== "B" && option(at, one.name, at === place.call)), (value) => openHead(nearest({ ...place, call: Number(value) })));
+  const shared = keyValueHead(place);
+  const reads = shared !== null && el("span", { class: "muted", id: "opened-reads" }, `reads key/value head ${shared}`);
+  return [button("← all heads", { id: "back" }, showAll), title, label, reads, steps, calls, batchChoice("opened-batch"), compareChoice(), topChoice("opened-top"), zoomButtons];
 }
 
 // The same head of another call, or the last that it has.
@@ -52,16 +54,17 @@ function stepHead(step) {
 }
 
 function stepCall(step) {
-  const call = clamp(state.call + step, 0, page.calls.length - 1);
+  const call = nextCall(step);
   if (call !== state.call) openHead(nearest({ ...openedPlace(), call }), { row: state.row, key: state.key });
 }
 
 async function showOpened() {
   const [place, other] = [openedPlace(), state.with];
   replaceKeepingFocus(byId("opened-tools"), openedTools());
-  replaceKeepingFocus(byId("side"), [pairsPanel(place), metricsPanel(place, other)]);
+  replaceKeepingFocus(byId("side"), [differencePanel(place), pairsPanel(place, other), other && pairsPanel(other, place), metricsPanel(place, other)]);
   const [one, two] = await Promise.all([headData(place), other ? headData(other) : null]);
   if (!samePlace(place, openedPlace()) || (other && !samePlace(other, state.with))) return;
+  for (const old of [shown.first, shown.second]) if (old && old !== one && old !== two) old.forget();
   const why = two && whyNoDifference(one, two);
   Object.assign(shown, { first: one, second: two, difference: two && !why ? new Difference(one, two) : null });
   fillFigures(why);
@@ -88,25 +91,37 @@ function fillFigures(why) {
     if (!source) continue;
     const title = name === "difference" ? `${shortName(shown.first.place)} − ${shortName(shown.second.place)}` : shown.second ? placeName(source.place) : "";
     room.querySelector("figcaption").replaceChildren(title);
-    room.querySelector(".under").replaceChildren(name === "difference" ? differenceScale(source) : weightScale(), " ", el("span", { class: "caption-words" }, pictureWords(source)));
+    room.querySelector(".under").replaceChildren(name === "difference" ? differenceScale(source) : weightScale(), " ", el("span", { class: "caption-words", id: `${name}-words` }, pictureWords(source)));
+    room.querySelector("canvas").setAttribute("aria-describedby", `${name}-words`);
   }
   if (why) document.querySelector("figure[data-figure=second] .under").append(" ", why);
 }
 
 function differenceScale(source) {
-  const bar = el("span", { class: "ramp", "aria-hidden": "true" });
-  bar.style.backgroundImage = `linear-gradient(to right, ${DIVERGING[theme()].join(", ")})`;
   const most = digits(source.largest, 2);
-  return el("span", { class: "scale", "data-scale": "difference" }, `−${most} `, bar, ` +${most} `, el("i", { class: "swatch hatched" }), " masked in both ", el("i", { class: "swatch nan" }), " NaN");
+  return el("span", { class: "scale", "data-scale": "difference" }, `−${most} `, ramp("difference"), ` +${most} `, el("i", { class: "swatch hatched" }), " masked in both ", el("i", { class: "swatch nan" }), " NaN");
 }
 
 function pictureWords(source) {
   const { queryPool, keyPool, patches } = source;
   const size = `${wholeNumber(source.call.queries)} × ${wholeNumber(source.call.keys)} weights`;
-  const exact = patches.length ? ` In ${counted(patches.length, "framed window")} every weight is exact: zoom in.` : "";
-  if (queryPool * keyPool === 1) return `${size}; one cell is one weight; colours on a square-root scale.${exact && ` Elsewhere in 8 bits.${exact}`}`;
-  return `${size}, max-pooled: one cell is the largest of ${queryPool} × ${keyPool}.${exact}`;
+  if (source.kind === "difference" ? source.isExact : source.exact) return `${size}, all exact; one cell is one weight. Colours on a square-root scale.`;
+  const frames = patches.length === 1 ? " Exact in the framed window" : ` Exact in the ${patches.length} framed windows`;
+  const exact = patches.length ? `${frames}: zoom in, or choose a strongest pair.` : "";
+  if (source.cause === "apart") return `${size}: a cell is the largest difference of ${queryPool} × ${keyPool}, taken before pooling, rounded to 8 bits.${exact}`;
+  if (queryPool * keyPool === 1) return `${size}; one cell is one weight, rounded to 8 bits.${exact}`;
+  if (source.cause === "pools") return `${size}: a cell is the largest weight of ${queryPool} × ${keyPool} on one side less the largest on the other; differences within a cell are not seen.${exact}`;
+  return `${size}, max-pooled: a cell is the largest of ${queryPool} × ${keyPool}, rounded to 8 bits.${exact}`;
 }
+
+paperPainters.push(() => {
+  for (const picture of pictures) {
+    picture.resize();
+    picture.draw();
+  }
+  refreshChart();
+  if (shown.first && state.view === "head") textMode.show(shown.first);
+});
 
 function refreshChart() {
   if (shown.first && first.box && state.view === "head") drawRowChart(chart, first.box, [shown.first, shown.second].filter(Boolean), shownCell().row);
@@ -117,12 +132,25 @@ const refreshCursor = oncePerFrame(() => {
   const { row, key } = shownCell();
   const source = shown.difference || shown.first;
   fillReadout(readout, source, source.at(row, key));
-  byId("row-title").replaceChildren("Weights of ", ...rowsName(shown.first, [row, row + 1]));
-  chartWords.textContent = rowWords(shown.first, row);
+  byId("row-title").replaceChildren("Weights of ", ...rowsName(shown.first, [row, row + 1]), ...rowKey());
+  chartWords.textContent = wordsOfRow(row);
   refreshChart();
   redrawPictures();
 });
 
+// Which of two heads the bars are, and which the line.
+function rowKey() {
+  if (!shown.second) return [];
+  const names = [shown.first, shown.second].map((one) => shortName(one.place));
+  return [el("span", { class: "scale row-key" }, el("i", { class: "swatch bars" }), ` ${names[0]} `, el("i", { class: "swatch line" }), ` ${names[1]}`)];
+}
+
+function wordsOfRow(row) {
+  const other = shown.second && row < shown.second.call.queries ? shown.second : null;
+  if (!other) return rowWords(shown.first, row);
+  return [shown.first, other].map((one) => `${shortName(one.place)}: ${rowWords(one, row)}`).join(" ");
+}
+
 const sayCursor = afterPause(180, () => {
-  if (shown.first) say(spoken(shown.first, shown.first.at(state.row, state.key)));
+  if (shown.first) say(`${noteAt(state)} ${spoken(shown.first, shown.first.at(state.row, state.key))}`.trim());
 });

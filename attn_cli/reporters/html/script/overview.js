@@ -4,9 +4,10 @@ function showOverview() {
   const room = byId("overview");
   const focused = room.contains(document.activeElement) ? document.activeElement.id : "";
   forgetTiles();
-  if (!room.firstChild) room.append(summarySection(), findingsSection(), worthSection() || "", el("div", { id: "tools", class: "tools" }), el("div", { id: "tiles" }));
+  if (!room.firstChild) room.append(...overviewSections(), el("div", { id: "tools", class: "tools" }), el("div", { id: "tiles" }));
+  if (!page.calls.length) return firstSeen();
   byId("tools").replaceChildren(...overviewTools());
-  byId("tiles").replaceChildren(...(state.sort ? [sortedTiles()] : page.calls.map((_, number) => callTiles(number))));
+  byId("tiles").replaceChildren(...(state.sort ? [sortedTiles()] : page.diff ? comparedTiles() : page.calls.flatMap((_, number) => [fileTitle(number), callTiles(number)].filter(Boolean))));
   const first = byId("tiles").querySelector(`.tile[data-call="${state.call}"][data-head="${state.head}"]`) || byId("tiles").querySelector(".tile");
   if (first) first.tabIndex = 0;
   if (focused && byId(focused)) byId(focused).focus();
@@ -16,7 +17,7 @@ function overviewTools() {
   const names = page.metrics.map((metric, at) => [metric, at]).filter(([, at]) => metricRanges[at]);
   const metrics = (chosen) => names.map(([metric]) => option(metric.name, metricName(metric.name), metric.name === chosen));
   const tools = [
-    el("h2", {}, page.calls.length > 1 ? "Layers × heads" : "Heads"),
+    el("h2", {}, page.diff ? "Heads of A and B" : page.calls.length > 1 ? "Layers × heads" : "Heads"),
     choice("colour", "colour by", [option("label", "label", state.colour === "label"), ...metrics(state.colour)], (value) => update({ colour: value })),
     choice("sort", "sort by", [option("", "place", !state.sort), ...metrics(state.sort)], (value) => update({ sort: value })),
     state.sort && button(state.order === "high" ? "↓ highest first" : "↑ lowest first", { id: "order" }, () => update({ order: state.order === "high" ? "low" : "high" })),
@@ -40,20 +41,14 @@ function topChoice(id) {
   return choice(id, "colours up to", TOPS.map((top) => option(top, top, top === state.top)), (value) => update({ top: Number(value) }));
 }
 
-function sequentialBar() {
-  const bar = el("span", { class: "ramp", "aria-hidden": "true" });
-  bar.style.backgroundImage = `linear-gradient(to right, ${SEQUENTIAL[theme()].join(", ")})`;
-  return bar;
-}
-
 function weightScale() {
   const nan = el("i", { class: "swatch nan" });
-  return el("span", { class: "scale", "data-scale": "weights" }, "weight 0 ", sequentialBar(), state.top < 1 ? ` ≥ ${state.top} ` : " 1 ", el("i", { class: "swatch hatched" }), " masked ", nan, " NaN");
+  return el("span", { class: "scale", "data-scale": "weights" }, "weight 0 ", ramp("weights"), state.top < 1 ? ` ≥ ${state.top} ` : " 1 ", el("i", { class: "swatch hatched" }), " masked ", nan, " NaN");
 }
 
 function rangeScale(at) {
   const { low, high } = metricRanges[at];
-  return el("span", { class: "scale" }, `${digits(low, 3)} `, sequentialBar(), ` ${digits(high, 3)} ${unitText(page.metrics[at].unit)}`);
+  return el("span", { class: "scale" }, `${digits(low, 3)} `, ramp("weights"), ` ${digits(high, 3)} ${unitText(page.metrics[at].unit)}`);
 }
 
 function batchIn(call) {
@@ -63,7 +58,7 @@ function batchIn(call) {
 function callTiles(number) {
   const call = page.calls[number];
   const places = call.head_numbers.map((_, head) => ({ call: number, batch: batchIn(call), head }));
-  const title = page.calls.length > 1 && el("h3", {}, isolated(call.name), el("small", {}, `${wholeNumber(call.queries)} × ${wholeNumber(call.keys)}`));
+  const title = page.calls.length > 1 && el("h3", {}, isolated(call.own_name || call.name), el("small", {}, `${wholeNumber(call.queries)} × ${wholeNumber(call.keys)}`));
   const grid = tileGrid(places.filter(headAt), call.head_numbers.length);
   return el("section", { class: title ? "call" : "call alone", "data-call": number, "aria-label": call.name }, title, grid);
 }

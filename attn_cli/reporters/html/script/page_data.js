@@ -14,6 +14,16 @@ function headAt(place) {
   return call ? headsOfCall.get(call).get(`${place.batch} ${place.head}`) || null : null;
 }
 
+// Where query heads share key/value heads: the one that a head reads. Unknown where heads were left out.
+function keyValueHead(place) {
+  const call = callAt(place);
+  if (call.groups) return call.groups > 1 ? Math.floor(call.head_numbers[place.head] / call.groups) : null;
+  const heads = (step) => (call.shapes.find((one) => one.step === step) || { shape: [] }).shape[1];
+  const [own, shared] = [heads("Q"), heads("K")];
+  if (!(shared < own) || own !== call.head_numbers.length) return null;
+  return Math.floor(call.head_numbers[place.head] / (own / shared));
+}
+
 function samePlace(one, other) {
   return Boolean(one && other) && one.call === other.call && one.batch === other.batch && one.head === other.head;
 }
@@ -35,11 +45,13 @@ function placeName(place) {
 
 function shortName(place) {
   const call = callAt(place);
-  return page.calls.length === 1 ? `H${call.head_numbers[place.head]}` : `${callMark(place.call)} H${call.head_numbers[place.head]}`;
+  const mark = page.calls.length === 1 ? "" : callMark(place.call);
+  return `${mark} H${call.head_numbers[place.head]}`.trim();
 }
 
 function callMark(number) {
   const call = page.calls[number];
+  if (call.mark !== undefined) return call.mark;
   if (call.layer === null || call.layer === undefined) return call.name;
   const isAlone = page.calls.filter((other) => other.layer === call.layer).length === 1;
   return isAlone ? `L${call.layer}` : `L${call.layer}·${call.step}`;

@@ -1,9 +1,10 @@
 // Beside a head's picture: its strongest pairs and its metrics.
 
-function pairsPanel(place) {
+function pairsPanel(place, other) {
   const { top } = headAt(place);
-  if (!top.length) return block("Strongest pairs", el("p", { class: "muted" }, "No query sees a key."), "pairs");
-  return block("Strongest pairs", el("ol", { class: "pairs" }, top.map((pair, at) => el("li", {}, pairButton(place, pair, at)))), "pairs");
+  const title = other ? `Strongest pairs of ${shortName(place)}` : "Strongest pairs";
+  if (!top.length) return block(title, el("p", { class: "muted" }, "No query sees a key."), "pairs");
+  return block(title, el("ol", { class: "pairs" }, top.map((pair, at) => el("li", {}, pairButton(place, pair, at)))), "pairs");
 }
 
 function pairButton(place, [row, key, weight], at) {
@@ -50,8 +51,8 @@ function metricCell(at, place, unit) {
   const share = metricShare(at, value);
   const dot = el("i", { class: "place", "aria-hidden": "true" });
   if (share !== null) dot.style.left = `${100 * share}%`;
-  return el("td", { "data-value": value }, el("span", { class: "value" }, digits(value, 4), unit && unit.length < 6 && el("small", {}, ` ${unit}`)),
-    el("span", { class: metricRanges[at] && metricRanges[at].high > metricRanges[at].low ? "track" : "track unseen-place" }, dot));
+  return el("td", { "data-value": value }, el("span", { class: "value" }, digits(value, 4), Number.isFinite(value) && unit && unit.length < 6 && el("small", {}, ` ${unit}`)),
+    el("span", { class: share !== null && metricRanges[at].high > metricRanges[at].low ? "track" : "track unseen-place" }, dot));
 }
 
 function compareChoice() {

@@ -30,6 +30,7 @@ class Picture {
     this.canvas.style.height = `${height}px`;
     Object.assign(this.canvas.dataset, this.box); // where the cells are, for whoever asks from outside
     this.draw();
+    if (this === first) refreshChart(); // its keys stand below the picture's
   }
 
   draw() {
@@ -85,6 +86,7 @@ class Picture {
     const level = source.sinkLevels.canvas(down, 1);
     const step = source.sinkPool * down;
     context.drawImage(level, 0, view.q0 / step, 1, view.rows / step, box.sinkX, box.y, box.sink, box.h);
+    if (down === 1) drawNanInSink(context, source, box, view);
   }
 
   // The weight under a point of the canvas, or null beside the plot.

@@ -35,8 +35,8 @@ function lineOf(source, row, view) {
   if (whole.isExact || view.keys > NEAR) return { ...whole, first: 0 };
   const first = Math.floor(view.k0);
   const cells = Array.from({ length: Math.min(source.call.keys, Math.ceil(view.k1)) - first }, (_, at) => source.at(row, first + at));
-  const values = cells.map((cell) => (cell.state === "masked" && !cell.weight ? -1 : cell.weight));
-  return { values, step: 1, first, isExact: false, exactly: cells.map((cell) => cell.isExact) };
+  const values = cells.map((cell) => (cell.state === "masked" && !cell.weight ? HIDDEN : cell.weight));
+  return { ...whole, values, step: 1, first, isExact: false, exactly: cells.map((cell) => cell.isExact) };
 }
 
 function largestIn(values) {
@@ -73,11 +73,12 @@ function drawBars(context, plot, view, line, highest, colours) {
     if (Number.isNaN(value)) {
       context.fillStyle = NAN_COLOUR[theme()];
       context.fillRect(x, plot.y, bar, plot.h);
-    } else if (value < 0) {
+    } else if (value === HIDDEN) {
       context.fillStyle = colours.hatch;
       context.fillRect(x, plot.y + plot.h - 3, bar, 3);
     } else {
-      const h = Math.max(value > 0 ? 0.75 : 0, (value / highest) * plot.h);
+      if (value < 0) context.fillStyle = NAN_COLOUR[theme()]; // no weight of a softmax: it stands out
+      const h = Math.max(value ? 0.75 : 0, Math.min(1, Math.abs(value) / highest) * plot.h);
       context.globalAlpha = line.exactly && !line.exactly[at] ? 0.4 : 1;
       context.fillRect(x, plot.y + plot.h - h, bar, h);
       context.globalAlpha = 1;
@@ -115,17 +116,26 @@ function drawSinkBar(context, box, plot, cell, highest) {
   context.fillRect(box.sinkX + 2, plot.y + plot.h - h, box.sink - 4, h);
 }
 
-// In words: the row's largest weights, and how many keys hold most of it.
+// In words: what the bars are, and how many keys hold most of the row.
 function rowWords(source, row) {
-  const { values, isExact, step } = source.row(row);
-  const seen = values.filter((value) => value >= 0);
-  if (values.some(Number.isNaN)) return "This row has NaN.";
+  const { values, rows, isExact, step } = source.row(row);
+  const seen = values.filter((value) => value !== HIDDEN);
+  if (seen.some(Number.isNaN)) return "This row has NaN.";
   if (!seen.length) return "This row is fully masked: no visible key.";
-  if (!isExact && step === 1) return `${counted(seen.length, "visible key")}; the weights are in 8 bits.`;
-  if (!isExact) return `Largest weight of every ${counted(step, "key")}; the row is pooled.`;
-  const sorted = seen.sort((a, b) => b - a);
+  if (!isExact && step * source.queryPool === 1) return `${counted(seen.length, "visible key")}; the weights are in 8 bits.`;
+  const pool = `the largest of ${rows[1] - rows[0]} × ${step} weights${rows[1] - rows[0] > 1 ? `, of ${rowsName(source, rows)[0]}` : ""}`;
+  if (!isExact) return windowOf(source.call).keys > NEAR ? `Pooled: each bar is ${pool}.` : `Bars in full colour are exact; a pale one is ${pool}.`;
+  const below = seen.filter((value) => value < 0).length;
+  if (below) return `${counted(seen.length, "visible key")}; ${below === 1 ? "1 weight is" : `${wholeNumber(below)} weights are`} below 0.`;
+  const most = keysOfShare(seen, 0.9);
+  return `${counted(seen.length, "visible key")}; 90 % of the weight is on ${most === 1 ? "1 of them" : `${wholeNumber(most)} of them`}.`;
+}
+
+// How many of the largest weights make so much of them all.
+function keysOfShare(weights, share) {
+  const sorted = [...weights].sort((a, b) => b - a);
   const whole = sorted.reduce((sum, value) => sum + value, 0);
   let [held, most] = [0, 0];
-  while (held < 0.9 * whole && most < sorted.length) held += sorted[most++];
-  return `${counted(seen.length, "visible key")}; 90 % of the weight is on ${most === 1 ? "1 of them" : `${wholeNumber(most)} of them`}.`;
+  while (held < share * whole && most < sorted.length) held += sorted[most++];
+  return most;
 }

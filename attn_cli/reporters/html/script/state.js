@@ -28,6 +28,7 @@ function openedPlace() {
 }
 
 function keepInside() {
+  if (!page.calls.length) return void (state.view = "all");
   state.call = clamp(state.call, 0, page.calls.length - 1);
   const call = page.calls[state.call];
   state.batch = clamp(state.batch, 0, call.batch.length - 1);
@@ -38,6 +39,7 @@ function keepInside() {
 }
 
 function fragment() {
+  if (!page.calls.length) return "#";
   const parts = new URLSearchParams();
   const call = page.calls[state.call];
   if (state.view === "head" || state.call) parts.set("call", state.call);
@@ -91,7 +93,16 @@ function readPlace(text) {
   return headAt(place) ? place : null;
 }
 
+const SEEN = ["call", "batch", "head", "with", "q", "k", "zoom", "at", "sort", "colour", "top"];
+
+// A fragment that names an element of the page, as that of the skip link does, says nothing of what is seen.
+function isPlaceOnPage() {
+  const name = location.hash.slice(1);
+  return name !== "" && !SEEN.some((part) => new URLSearchParams(name).has(part)) && byId(name) !== null;
+}
+
 function readFragment() {
+  if (!page.calls.length) return { view: "all" };
   const parts = new URLSearchParams(location.hash.slice(1));
   const number = clamp(whole(parts.get("call"), 0), 0, page.calls.length - 1);
   const call = page.calls[number];
@@ -100,17 +111,33 @@ function readFragment() {
   return {
     view: parts.has("head") ? "head" : "all",
     call: number,
-    batch: positionIn(call.batch, parts.get("batch")),
+    batch: parts.has("batch") ? positionIn(call.batch, parts.get("batch")) : firstBatch(call),
     head: positionIn(call.head_numbers, parts.get("head")),
     with: readPlace(parts.get("with")),
     row: Math.max(0, row),
     key: parts.get("k") === "sink" ? -1 : whole(parts.get("k"), 0),
     hasCursor: parts.has("q"),
+    missing: missingOf(parts, call),
     zoom: Math.max(1, Number(parts.get("zoom")) || 1),
     at: at.length === 2 && at.every(Number.isFinite) ? at : null,
     top: TOPS.includes(Number(parts.get("top"))) ? Number(parts.get("top")) : 1,
     ...readOrder(parts),
   };
+}
+
+// What a link names that is not on this page, in words.
+function missingOf(parts, call) {
+  const { batch, head_numbers: heads, queries, keys, has_sinks: hasSinks } = call;
+  const isThere = {
+    call: (number) => number >= 0 && number < page.calls.length,
+    batch: (number) => batch.includes(number),
+    head: (number) => heads.includes(number),
+    q: (number) => inside(rowOfNumber(call, number), queries) >= 0,
+    k: (number) => (parts.get("k") === "sink" ? hasSinks : inside(number, keys) >= 0),
+  };
+  const names = { call: "call", batch: "batch", head: "head", q: "query", k: "key" };
+  const asked = parts.has("head") ? Object.keys(isThere).filter((name) => parts.has(name)) : [];
+  return asked.filter((name) => !isThere[name](whole(parts.get(name), -1))).map((name) => `${names[name]} ${parts.get(name).slice(0, 12)}`);
 }
 
 // Without anything said in the fragment the metric that the command was asked for comes first.
@@ -127,10 +154,11 @@ function cursorAt(place) {
   return strongest ? { row: strongest[0], key: strongest[1] } : { row: 0, key: 0 };
 }
 
-function openHead(place, changes) {
+function openHead(asked, changes) {
+  const { place, other } = sidesOf(asked);
   const isNewCall = place.call !== state.call || state.view !== "head";
   const view = isNewCall ? { ...cursorAt(place), zoom: 1, at: null } : {};
-  const compared = samePlace(place, state.with) ? { with: null } : {};
+  const compared = page.diff ? { with: other } : samePlace(place, state.with) ? { with: null } : {};
   update({ view: "head", ...place, ...view, ...compared, ...changes }, { push: true });
 }
 

@@ -1,6 +1,7 @@
 // What was run, and what was found.
 
 function fillHeader() {
+  if (page.check || page.diff) return fillVerdictHeader();
   const call = page.calls[0];
   const { requested, ran, kernel } = call.backend;
   const backend = requested === ran ? ran : `${requested} → ${ran}`;
@@ -17,7 +18,8 @@ function summarySection() {
   const fill = (number) => body.replaceChildren(...runDetails(page.calls[number]));
   fill(0);
   const holds = page.calls.every((call) => !call.verification || call.verification.holds);
-  const title = el("summary", {}, el("h2", {}, "What was run"), el("span", { class: holds ? "good" : "bad" }, holds ? "✓ weights agree with the kernel's output" : "✗ weights and kernel disagree"));
+  const against = [...new Set(page.calls.map((call) => call.verification && call.verification.against).filter(Boolean))].join(", ");
+  const title = el("summary", {}, el("h2", {}, "What was run"), el("span", { class: holds ? "good" : "bad" }, holds ? `✓ weights × V agree with the output of ${against}` : "✗ weights and kernel disagree"));
   return el("details", { id: "run", class: "card" }, title, select, body);
 }
 
@@ -62,29 +64,42 @@ function findingsSection() {
 function findingItem(finding) {
   const place = findingPlace(finding);
   const where = placeWords(finding);
-  const target = !where ? null : place ? button(where, { class: "link" }, () => openFinding(finding, place)) : el("span", { class: "muted" }, where);
+  const target = !where ? null : place ? button(isolated(where), { class: "link" }, () => openFinding(finding, place)) : el("span", { class: "muted" }, isolated(where));
   return el("li", { "data-code": finding.code }, el("span", { class: "severity", "data-severity": finding.severity }, finding.severity),
-    el("div", {}, el("p", {}, isolated(finding.message), " ", target), finding.hint && el("p", { class: "muted" }, isolated(finding.hint))));
+    el("div", {}, el("p", {}, isolated(finding.message), " ", target), finding.hint && el("p", { class: "muted" }, isolated(finding.hint)), ruleOf(finding)));
 }
 
 function placeWords(finding) {
-  const parts = ["layer", "batch", "head", "query", "key"].filter((name) => finding[name] !== null && finding[name] !== undefined);
+  const parts = ["layer", "tensor", "batch", "head", "query", "key", "feature"].filter((name) => isKnown(finding[name]));
   const more = finding.count > 1 ? ` (${wholeNumber(finding.count)} places)` : "";
-  return parts.map((name) => `${name} ${finding[name]}`).join(", ") + more;
+  return [fileOf(finding), ...parts.map((name) => `${name} ${finding[name]}`)].filter(Boolean).join(", ") + more;
 }
 
+function isKnown(value) {
+  return value !== null && value !== undefined;
+}
+
+// The head that a finding names; the first where it names a query or a key of all heads.
 function findingPlace(finding) {
-  if (finding.head === null || finding.head === undefined) return null;
+  if (!["batch", "head", "query", "key"].some((name) => isKnown(finding[name]))) return null;
   const number = finding.call ?? page.calls.findIndex((call) => call.layer === finding.layer);
   const call = page.calls[number];
   if (!call) return null;
-  const place = { call: number, batch: Math.max(0, call.batch.indexOf(finding.batch ?? call.batch[0])), head: call.head_numbers.indexOf(finding.head) };
+  const head = isKnown(finding.head) ? call.head_numbers.indexOf(queryHead(finding, call)) : 0;
+  const place = { call: number, batch: Math.max(0, call.batch.indexOf(finding.batch ?? call.batch[0])), head };
   return headAt(place) ? place : null;
 }
 
+// K and V have a head for each group of query heads; the first of the group reads it.
+function queryHead(finding, call) {
+  return ["k", "v"].includes((finding.tensor || "").split(".").pop()) ? finding.head * (call.groups || 1) : finding.head;
+}
+
 function openFinding(finding, place) {
-  const row = Number.isInteger(finding.query) ? rowOfNumber(callAt(place), finding.query) : -1;
-  const cursor = row >= 0 ? { row, key: finding.key ?? 0 } : cursorAt(place);
+  const call = callAt(place);
+  const row = isKnown(finding.query) ? rowOfNumber(call, finding.query) : isKnown(finding.key) && call.queries_are_keys ? rowOfPlace(call, finding.key) : -1;
+  const own = call.queries_are_keys && row >= 0 ? placeOfRow(call, row) : 0;
+  const cursor = row >= 0 || isKnown(finding.key) ? { row: Math.max(0, row), key: finding.key ?? own ?? 0 } : cursorAt(place);
   openHead(place, cursor);
 }
 

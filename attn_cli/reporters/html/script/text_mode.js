@@ -48,7 +48,7 @@ class TextMode {
       const key = Number(word.dataset.token);
       const cell = this.data.at(state.row, key);
       word.className = `word is-${cell.state}`;
-      const parts = cell.state === "weight" ? mixed(SEQUENTIAL[theme()], Math.sqrt(cell.weight / state.top)) : null;
+      const parts = cell.state === "weight" ? mixed(SEQUENTIAL[theme()], Math.sqrt(Math.max(0, cell.weight) / state.top)) : null;
       word.style.backgroundColor = parts ? rgb(parts) : "";
       word.style.color = parts ? inkOn(parts) : "";
       word.setAttribute("aria-selected", key === focus);
@@ -62,7 +62,9 @@ class TextMode {
     const token = queryToken(call, place.batch, state.row);
     const what = token === null ? [`Query ${wholeNumber(queryNumber(call, state.row))}`] : [isolated(token), ` (query ${wholeNumber(queryNumber(call, state.row))})`];
     const how = call.queries_are_keys ? " Click a token, or use the arrow keys, to look from it." : " These are the keys; the queries have no tokens.";
-    return [...what, ` looks at the coloured tokens in head ${call.head_numbers[place.head]}.`, how];
+    const { rows } = this.data.row(state.row);
+    const pool = rows[1] - rows[0] > 1 ? ` What is marked ≈ is the largest of ${queriesWords(call, rows)}, not of this query alone.` : "";
+    return [...what, ` looks at the coloured tokens in head ${call.head_numbers[place.head]}.`, how, pool];
   }
 
   choose(event) {
@@ -106,17 +108,40 @@ function lookButton(place) {
 }
 
 function fillLook(item, data, row, isOpen) {
-  const { values, step } = data.row(row);
-  const codes = Uint8Array.from(values, codeOf);
+  const { values } = data.row(row);
+  const codes = Uint8Array.from(values, (value) => (value === HIDDEN ? MASKED : codeOf(value)));
   const across = Math.ceil(codes.length / 256);
   const level = pooled(codes, 1, codes.length, 1, across, BY_CODE);
   const canvas = item.querySelector("canvas");
   canvas.width = level.columns;
   canvas.getContext("2d").drawImage(painted(level.codes, 1, level.columns, "weights"), 0, 0);
-  const largest = largestIn(values);
-  const key = values.indexOf(largest) * step;
-  const { call, place } = data;
-  const name = largest <= 0 ? ["nothing"] : nameOf(step > 1 ? span(key, Math.min(key + step, call.keys)) : wholeNumber(key), step > 1 ? null : keyToken(call, place.batch, key));
-  item.querySelector(".most").replaceChildren(...name, " ", el("span", { class: "value" }, digits(largest, 3)));
+  item.querySelector(".most").replaceChildren(...(values.some(Number.isNaN) ? ["NaN"] : mostWords(data, strongestOf(data, row))));
   item.setAttribute("aria-current", isOpen ? "true" : "false");
+}
+
+// The key that a row looks at most. Where the row is pooled with its neighbours, it is that of all of them, marked so.
+function mostWords({ call, place }, found) {
+  if (!found) return ["nothing"];
+  const { key, keys, rows, weight, isExact } = found;
+  const name = keys > 1 ? [span(key, Math.min(key + keys, call.keys))] : nameOf(wholeNumber(key), keyToken(call, place.batch, key));
+  const value = el("span", { class: "value" }, isExact ? digits(weight, 3) : `≈ ${digits(weight, 2)}`);
+  const whose = rows[1] - rows[0] > 1 && el("small", { class: "whose" }, ` of ${queriesWords(call, rows)}`);
+  return [...name, " ", value, whose].filter(Boolean);
+}
+
+function queriesWords(call, [first, behind]) {
+  return `queries ${span(queryNumber(call, first), queryNumber(call, behind - 1) + 1)}`;
+}
+
+// What a pooled cell of a row stands for.
+function poolWords({ call }, { rows, key, keys }) {
+  const queries = rows[1] - rows[0] > 1 ? [queriesWords(call, rows)] : [];
+  return [...queries, keys > 1 ? `keys ${span(key, Math.min(key + keys, call.keys))}` : `key ${wholeNumber(key)}`].join(" and ");
+}
+
+// The largest weight of a row: its key, or the first of so many keys that share a cell; null where no weight is above 0.
+function strongestOf(data, row) {
+  const { values, step, rows, isExact } = data.row(row);
+  const weight = largestIn(values);
+  return weight > 0 ? { key: values.indexOf(weight) * step, keys: step, rows, weight, isExact } : null;
 }

@@ -4,6 +4,7 @@ const THUMBNAIL = 64;
 const waiting = new Map(); // canvas → place, until it is drawn
 const drawn = new WeakMap(); // canvas → what it shows, in codes
 let drawing = [];
+const scratch = el("canvas");
 
 const inView = new IntersectionObserver((entries) => {
   const seen = entries.filter((entry) => entry.isIntersecting && waiting.has(entry.target)).map((entry) => entry.target);
@@ -32,9 +33,12 @@ async function drawTile(canvas) {
   const place = waiting.get(canvas);
   waiting.delete(canvas);
   inView.unobserve(canvas);
+  if (place.draw) return place.draw(canvas);
   const head = headAt(place);
-  const [cells, sink] = await Promise.all([bytesOf(head.cells), head.sink ? bytesOf(head.sink) : null]);
-  paintTile(canvas, callAt(place).picture, cells, sink);
+  const isSmall = Boolean(head.thumb); // else the picture itself is small
+  const [own, ownSink] = isSmall ? [head.thumb, head.thumb_sink] : [head.cells, head.sink];
+  const [cells, sink] = await Promise.all([bytesOf(own), ownSink ? bytesOf(ownSink) : null]);
+  paintTile(canvas, isSmall ? callAt(place).thumb : callAt(place).picture, cells, sink);
 }
 
 function paintTile(canvas, { rows, columns }, cells, sink) {
@@ -54,9 +58,9 @@ function paintAgain(canvas) {
   canvas.height = height;
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
-  context.drawImage(painted(level.codes, level.rows, level.columns, "weights"), column + gap, 0, width, height);
+  context.drawImage(painted(level.codes, level.rows, level.columns, "weights", scratch), column + gap, 0, width, height);
   if (!sink) return;
-  context.drawImage(painted(sink.codes, sink.rows, 1, "weights"), 0, 0, column, height);
+  context.drawImage(painted(sink.codes, sink.rows, 1, "weights", scratch), 0, 0, column, height);
   context.fillStyle = cssColour("--card");
   context.fillRect(column, 0, gap, height);
 }
@@ -64,6 +68,16 @@ function paintAgain(canvas) {
 // In the colours of the paper, at once: printing does not wait.
 function repaintTiles() {
   for (const canvas of document.querySelectorAll("#tiles .thumb")) if (drawn.has(canvas)) paintAgain(canvas);
+  for (const one of document.querySelectorAll("#tiles .tile")) {
+    colourCaption(one.querySelector(".caption"), tileColour({ call: Number(one.dataset.call), batch: Number(one.dataset.batch), head: Number(one.dataset.head) }));
+  }
+}
+
+paperPainters.push(repaintTiles);
+
+function colourCaption(caption, colour) {
+  caption.style.backgroundColor = colour ? rgb(colour) : "";
+  caption.style.color = colour ? inkOn(colour) : "";
 }
 
 // What was never seen is drawn when nothing else is to do, so that the page prints whole.
@@ -90,10 +104,7 @@ function tile(place) {
   canvas.style.aspectRatio = String(clamp(columns / rows, 0.5, 2));
   const caption = el("span", { class: "caption" }, el("b", {}, shortNameIn(place)), tileWords(place));
   const colour = tileColour(place);
-  if (colour) {
-    caption.style.backgroundColor = rgb(colour);
-    caption.style.color = inkOn(colour);
-  }
+  colourCaption(caption, colour);
   const tileButton = el("button", { type: "button", class: "tile", tabindex: -1, "data-open": "", "aria-label": tileLabel(place), "data-call": place.call, "data-batch": place.batch,
     "data-head": place.head, "data-label": head.label, onclick: () => openHead(place, cursorAt(place)) }, canvas, caption);
   watchTile(canvas, place);
