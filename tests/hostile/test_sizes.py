@@ -26,9 +26,9 @@ FREE = "expected at most"
 )  # fmt: skip
 def test_a_drawing_of_a_terabyte_is_refused_with_the_number(sizes, tmp_path):
     with unharmed(tmp_path):
-        ended = warm("demo", *sizes, cwd=tmp_path)
-        refused(ended, 3, names="attn demo: at least ", says=("iB of memory for tensors of these sizes", FREE))
-        refused_as_json(warm("demo", *sizes, "--json", cwd=tmp_path), "demo", 3, says=FREE)
+        ended = warm("demo", *sizes, "--json", cwd=tmp_path)
+        says = ("iB of memory for tensors of these sizes", FREE)
+        refused_as_json(ended, "demo", 3, names="attn demo: at least ", says=says)
 
 
 @pytest.mark.parametrize(
