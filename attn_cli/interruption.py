@@ -163,6 +163,9 @@ def _remove(path: Path) -> None:
 @contextmanager
 def _watched() -> Iterator[None]:
     """Have a thread end the process where Python does not come to notice a signal."""
+    if not hasattr(os, "set_blocking"):  # Windows before Python 3.12
+        yield
+        return
     try:
         read, write = os.pipe()
     except OSError:

@@ -21,7 +21,7 @@ from attn_cli.commands.record import record
 from attn_cli.commands.recording_options import own_arguments
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
-from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of
+from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_numbers
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
 from attn_cli.interruption import Terminated, came_to_end, obeyed
 from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
@@ -159,7 +159,8 @@ def _as_resource_error(error: OSError) -> ResourceError:
 
 
 def _invoke(arguments: list[str]) -> int:
-    code = typer.main.get_command(app).main(args=arguments, prog_name="attn", standalone_mode=False)
+    command = with_plain_numbers(typer.main.get_command(app))
+    code = command.main(args=arguments, prog_name="attn", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 

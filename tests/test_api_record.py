@@ -354,7 +354,7 @@ def test_a_forked_child_has_no_part_in_the_recording(tmp_path):
         ("c.safetensors", {"max_bytes": -1}, "max_bytes -1: expected a whole number from 0"),
         ("c.jsonl", {"max_bytes": 9, "stats": True}, "expected none with stats"),
         ("c.safetensors", {"tokenizer": "tokenizer.json"}, "tokenizer"),
-        ("c.safetensors", {"tokenizer": __file__}, "cannot be read .*expected a tokenizer.json"),
+        ("c.safetensors", {"tokenizer": __file__}, "it is no whole JSON .*expected a tokenizer.json"),
         ("c.safetensors", {"heads": 1.0}, "heads 1.0: expected a whole number"),
         ("c.safetensors", {"heads": [True]}, "heads True: expected a whole number"),
         ("c.safetensors", {"calls": 5}, "calls 5: expected"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 Mode = Literal["forward", "backward"]
 Status = Literal["ok", "wrong", "refused", "skipped", "failed", "interrupted"]
@@ -81,8 +80,10 @@ class Summary:
     @property
     def quartiles(self) -> tuple[float, float]:
         """The first and the third; their distance is the interquartile range."""
-        low, high = np.percentile(self.samples, (25, 75))
-        return float(low), float(high)
+        if len(self.samples) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return low, high
 
     @property
     def max(self) -> float:

@@ -13,6 +13,7 @@ import typer
 
 from attn_cli.commands.options import OUTPUT
 from attn_cli.errors import UsageError
+from attn_cli.inputs.numbers import real
 from attn_cli.inputs.text import shown
 from attn_cli.reporters.figures import DOUBLE, SINGLE, FigureFile, FigureRequest
 from attn_cli.reporters.figures.request import FORMATS
@@ -96,7 +97,7 @@ def _inches(width: str | None) -> float:
     if width is None:
         return DOUBLE
     try:
-        inches = WIDTHS.get(width.strip()) or float(width.strip().removesuffix("in"))
+        inches = WIDTHS.get(width.strip()) or real(width.strip().removesuffix("in").rstrip())
     except ValueError:
         inches = math.nan
     if not NARROWEST <= inches <= WIDEST:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from attn_cli.errors import UsageError
+from attn_cli.inputs.numbers import real
 from attn_cli.inputs.settings import ALIGN, WINDOW
 from attn_cli.inputs.text import shown
 from attn_cli.inspection.metric_names import METRIC_NAMES
@@ -221,7 +222,7 @@ def parse_share(option: str, text: str | None) -> float | None:
         return None
     number = text.strip()
     try:
-        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+        share = real(number.removesuffix("%").rstrip()) / (100 if number.endswith("%") else 1)
     except ValueError:
         share = math.nan
     if not 0 <= share < 1:

@@ -33,8 +33,7 @@ def record(
         raise UsageError("found no program; expected a script, or -m and a module", "attn record train.py --epochs 1")
     if stats and (max_bytes is not None or dtype is not None):
         raise UsageError(f"{'--dtype' if max_bytes is None else '--max-bytes'}: {TENSORS_ALONE}")
-    if not is_module:
-        opt.check_script(program[0])
+    (opt.check_module if is_module else opt.check_script)(program[0])
     if tokenizer is not None:
         Tokenizer.load(tokenizer)  # refused now, not in the middle of the program
     first, stop = opt.parse_calls(calls)

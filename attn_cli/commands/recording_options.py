@@ -124,6 +124,16 @@ def check_script(script: str) -> None:
         raise InputError(f"{script}: no such file; expected a Python program", "attn record -m runs a module")
 
 
+def check_module(module: str) -> None:
+    """Refuse a name that Python would not find, and would repeat as it is: a terminal may obey it.
+
+    Raises:
+        InputError: where a character of it is a control character, or has no width.
+    """
+    if not module.isprintable():
+        raise InputError(f"-m {module}: found characters that cannot be shown; expected the name of a module")
+
+
 def own_arguments(arguments: Sequence[str]) -> int:
     """How many of attn's arguments are its own: those of the program that it is to record are not."""
     place = next((i for i, argument in enumerate(arguments) if not argument.startswith("-")), None)

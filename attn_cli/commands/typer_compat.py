@@ -1,15 +1,47 @@
-"""Typer's exceptions, wherever its releases keep them (they vendor Click since 0.26)."""
+"""Typer's exceptions and types, wherever its releases keep them (they vendor Click since 0.26)."""
 
 from __future__ import annotations
 
+from copy import copy
+from functools import partial
+from typing import Any
+
 import typer
 
+from attn_cli.inputs.numbers import real, whole
 from attn_cli.inputs.text import shown
 
 # BadParameter is exported by every release; what it derives from is Click's UsageError, and that from ClickException.
 ClickException: type[Exception] = typer.BadParameter.__bases__[0].__bases__[0]
 LONGEST = 300  # characters
 MOST_SAID = 60  # of them of a value
+
+
+def with_plain_numbers(command: Any) -> Any:
+    """The command and those beneath it, whose numeric options read plain digits alone, not all that Python reads."""
+    for beneath in getattr(command, "commands", {}).values():
+        with_plain_numbers(beneath)
+    for parameter in command.params:
+        if is_numeric(parameter.type):
+            kind = copy(parameter.type)
+            kind.convert = partial(_converted, parameter.type)
+            parameter.type = kind
+    return command
+
+
+def is_numeric(kind: object) -> bool:
+    """Whether an option's type is a number, with or without bounds."""
+    return str(getattr(kind, "name", "")).startswith(("int", "float"))
+
+
+def _converted(kind: Any, value: object, parameter: object, context: object) -> object:
+    """What the type makes of a value; a text has to be a number as metadata have it too."""
+    if isinstance(value, str):
+        try:
+            value = whole(value) if kind.name.startswith("int") else real(value)
+        except ValueError:
+            kind.fail(f"{value!r} is not a valid {kind.name}.", parameter, context)
+    return kind.convert(value, parameter, context)
 
 
 def message_of(error: Exception) -> str:
@@ -30,9 +62,9 @@ def _of_value(error: Exception) -> str | None:
     if choices:
         names = (str(getattr(choice, "value", choice)) for choice in choices)
         return f"{option} {_value(found)}: expected one of {', '.join(names)}"
-    name = str(getattr(kind, "name", ""))
-    if not name.startswith(("int", "float")):
+    if not is_numeric(kind):
         return None
+    name = str(getattr(kind, "name", ""))
     low, high = getattr(kind, "min", None), getattr(kind, "max", None)
     number = "a whole number" if name.startswith("int") else "a number"
     bounds = ("" if low is None else f" from {low}") + ("" if high is None else f" to {high}")

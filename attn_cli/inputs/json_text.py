@@ -5,6 +5,7 @@ Free of torch.
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import NoReturn
 
@@ -32,7 +33,7 @@ def read_json(path: str, expected: str, hint: str | None = None) -> object:
 
 
 def read_text(path: str, expected: str) -> bytes:
-    """The bytes of a JSON file or of a pipe.
+    """The bytes of a JSON file or of a pipe, without the mark that some editors put before UTF-8.
 
     Raises:
         InputError: where it cannot be read, or has too many.
@@ -45,7 +46,7 @@ def read_text(path: str, expected: str) -> bytes:
         raise in_file(path, f"cannot be read ({error.strerror})", expected) from error
     if len(content) > LARGEST_JSON:
         raise in_file(path, f"has more than {LARGEST_JSON // MIB} MiB", expected)
-    return content
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def parsed(content: bytes, label: str, expected: str, what: str = "it") -> object:

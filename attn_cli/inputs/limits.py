@@ -13,15 +13,18 @@ LONGEST_NAME = 4096  # characters
 MOST_AXES = 64
 LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: a safetensors header, the pickle of a .pt, a zip's directory
 
-LARGEST_JSON = 256 * MIB  # bytes; a tokenizer of the largest vocabularies has some 40
+LARGEST_JSON = 64 * MIB  # bytes; a tokenizer of the largest vocabularies has some 40
 MOST_JSON_VALUES = 8_000_000  # each takes up to 72 bytes once it is read
 
 MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
 MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time
 DEEPEST = 32  # dicts in dicts
 
-EXPANDED_FREELY = 64 * MIB  # bytes that an array of an .npz may have, however small it is in the file
-MOST_EXPANSION = 100  # a larger one is at most so many times as large as in the file
+MOST_MEMBERS = 20_000  # of an .npz, each of which has to be opened
+LONGEST_ARRAY_HEADER = 10_000  # bytes of what stands before the numbers of an .npy, as many as NumPy takes
+EXPANDED_FREELY = 512 * MIB  # bytes of all arrays of an .npz together that are small in the file beyond measure
+MOST_EXPANSION = 100  # any other is at most so many times as large as in the file
+REPEATED_FREELY = 64 * MIB  # bytes that a tensor of a .pt may have, however small its storage is
 LARGEST_TEXTS = 16 * MIB  # bytes of all texts of an .npz together
 
 MOST_PIPED = 4 * 2**30  # bytes through a pipe, where the format does not say how many there will be

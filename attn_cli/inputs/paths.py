@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import select
 import stat
 import threading
 from contextlib import suppress
@@ -61,13 +62,19 @@ def check_regular(path: str, expected: str = EXPECTED) -> None:
 
 
 def opened(path: str, expected: str = EXPECTED) -> BinaryIO:
-    """A file or a named pipe, open for reading; of a pipe, once somebody writes to it.
+    """A file or a named pipe, open for reading; a pipe, once its first byte is there.
 
     Raises:
         InputError: where nobody writes to the pipe.
         OSError: where it cannot be opened.
     """
-    return open(path, "rb") if is_regular(path) else os.fdopen(_open_pipe(path, expected), "rb")
+    if is_regular(path):
+        return open(path, "rb")
+    number = _open_pipe(path, expected)
+    if not select.select([number], [], [], WRITER_SECONDS)[0]:
+        os.close(number)
+        raise _silent(path, expected)
+    return os.fdopen(number, "rb")
 
 
 def _open_pipe(path: str, expected: str) -> int:
@@ -95,7 +102,11 @@ def _open_pipe(path: str, expected: str) -> int:
         os.close(found)
     elif not is_late:
         raise found
-    raise in_file(path, f"is a pipe that nobody wrote to for {WRITER_SECONDS:.0f} s", expected)
+    raise _silent(path, expected)
+
+
+def _silent(path: str, expected: str) -> AttnError:
+    return in_file(path, f"is a pipe that nobody wrote to for {WRITER_SECONDS:.0f} s", expected)
 
 
 def is_json(path: str) -> bool:

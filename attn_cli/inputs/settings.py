@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from attn_cli.errors import UsageError, in_file
 from attn_cli.inputs.names import join, with_parents
+from attn_cli.inputs.numbers import real, whole
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.text import shown
 
@@ -18,7 +18,6 @@ DEFAULT, METADATA, FILE = "default", "metadata", "file"
 BOTTOM_RIGHT, TOP_LEFT = "bottom-right", "top-left"
 FARTHEST = 2**40
 MOST_SAID = 40  # characters of a value in a message
-WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -129,19 +128,12 @@ class _Kind(Generic[T]):
         return value
 
 
-def _whole(text: str) -> int:
-    """A whole number in plain digits, which ``1_0`` and digits of other scripts are not."""
-    if WHOLE.fullmatch(text) is None:
-        raise ValueError(text)
-    return int(text)
-
-
 def _parse_align(text: str) -> str | int:
-    return text if text in (BOTTOM_RIGHT, TOP_LEFT) else _whole(text)
+    return text if text in (BOTTOM_RIGHT, TOP_LEFT) else whole(text)
 
 
 def _parse_window(text: str) -> tuple[int, int]:
-    sides = [_whole(side.strip()) for side in text.split(",")]
+    sides = [whole(side.strip()) for side in text.split(",")]
     if len(sides) > 2:
         raise ValueError(text)
     return sides[0], sides[-1]
@@ -152,12 +144,12 @@ def _is_align(value: str | int) -> bool:
 
 
 COUNT = "a whole number from 1"
-NUM_HEADS = _Kind("num_heads", _whole, lambda n: 1 <= n < 2**31, COUNT)
-NUM_KV_HEADS = _Kind("num_kv_heads", _whole, lambda n: 1 <= n < 2**31, COUNT)
+NUM_HEADS = _Kind("num_heads", whole, lambda n: 1 <= n < 2**31, COUNT)
+NUM_KV_HEADS = _Kind("num_kv_heads", whole, lambda n: 1 <= n < 2**31, COUNT)
 LAYOUT = _Kind("layout", str.lower, lambda name: name in ("bhsd", "bshd"), "bhsd or bshd")
-SCALE = _Kind("scale", float, math.isfinite, "a finite number")
-SOFTCAP = _Kind("softcap", float, lambda cap: math.isfinite(cap) and cap > 0, "a finite number above 0")
-MASK_VALUE = _Kind("mask_value", float, lambda value: not math.isnan(value) and value < math.inf, "a number or -inf")
+SCALE = _Kind("scale", real, math.isfinite, "a finite number")
+SOFTCAP = _Kind("softcap", real, lambda cap: math.isfinite(cap) and cap > 0, "a finite number above 0")
+MASK_VALUE = _Kind("mask_value", real, lambda value: not math.isnan(value) and value < math.inf, "a number or -inf")
 POLARITY = _Kind("mask_polarity", str.lower, lambda name: name in ("keep", "drop"), "keep or drop")
 CAUSAL = _Kind("causal", lambda text: {"true": True, "false": False}[text.lower()], lambda _: True, "true or false")
 ALIGN = _Kind("causal_align", _parse_align, _is_align, "bottom-right, top-left or a whole number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -45,7 +46,7 @@ def read_weight_map(path: str, label: str) -> dict[str, str]:
         content = file.read(LARGEST_HEADER + 1)
     if len(content) > LARGEST_HEADER:
         raise in_file(label, f"has more than {LARGEST_HEADER // MIB} MiB", f"expected {KIND}")
-    return _checked(parsed(content, label, f"expected {KIND}"), label)
+    return _checked(parsed(content.removeprefix(codecs.BOM_UTF8), label, f"expected {KIND}"), label)
 
 
 def _checked(index: object, label: str) -> dict[str, str]:

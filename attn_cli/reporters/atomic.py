@@ -38,6 +38,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
+        _refuse_folder_name(os.fspath(path))
         target = Path(os.path.realpath(path))
         _refuse_special(target)
         replaced = target.stat() if target.exists() else None
@@ -121,6 +122,7 @@ def check_folder(path: str) -> None:
     if not path:
         raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
     try:
+        _refuse_folder_name(path)
         target = os.path.realpath(path)
         _refuse_special(Path(path))
         _refuse_special(Path(target))
@@ -135,6 +137,12 @@ def check_folder(path: str) -> None:
         raise ResourceError(f"{path}: cannot be written: its folder is read-only; expected a writable file")
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise ResourceError(f"{path}: cannot be written: it is write-protected; expected a writable file")
+
+
+def _refuse_folder_name(path: str) -> None:
+    """What a name such as ``new/`` or ``new/.`` asks for is a folder, also where there is none yet."""
+    if os.path.basename(path) in ("", os.curdir, os.pardir):
+        raise OSError("it is the name of a folder")
 
 
 def _refuse_special(target: Path) -> None:

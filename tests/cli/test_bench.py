@@ -144,7 +144,8 @@ def test_a_baseline_of_other_settings_is_refused_before_anything_is_measured(sav
         (["--baseline", "README.md", "--fail-on-regression", "5"], 2, ["--fail-on-regression 5", "5%"]),
         (["--baseline", "missing.json"], 2, ["missing.json", "no such file"]),
         (["--baseline", "README.md"], 2, ["README.md", "JSON"]),
-        (["--baseline", "README.md", "--save", "./README.md"], 2, ["--save", "replace the baseline"]),
+        (["--baseline", "LICENSE", "--save", "./LICENSE"], 2, ["--save", "replace the input LICENSE"]),
+        (["--baseline", "README.md", "--save", "./README.md"], 2, ["--save", "it is written as JSON"]),
         (["--save", "nowhere/out.json"], 3, ["nowhere/out.json", "no such folder"]),
     ],
 )

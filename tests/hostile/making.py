@@ -67,6 +67,11 @@ def zipped(*members, method=zipfile.ZIP_STORED):
     return stream.getvalue()
 
 
+def commented(content):
+    """A zip with a comment at its end."""
+    return content[:-2] + struct.pack("<H", 4) + b"text"
+
+
 def npz(**replaced):
     """An ``.npz`` file of q, k and v, some of them other bytes or None for none."""
     arrays = {name: npy(NUMBERS[number]) for number, name in enumerate("qkv")} | replaced

@@ -3,12 +3,15 @@
 import pickle
 import struct
 import zipfile
+from contextlib import closing
 
 import numpy as np
 import pytest
 
+from attn_cli.errors import InputError
+from attn_cli.inputs.readers.npz import NpzFile
 from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
-from tests.hostile.making import NUMBERS, SHAPE, described, npy, npy_of, npz, zipped
+from tests.hostile.making import NUMBERS, SHAPE, commented, described, npy, npy_of, npz, zipped
 from tests.hostile.warm import warm
 
 
@@ -54,6 +57,12 @@ def texts(count):
     return zipped(*((f"t{number}.npy", member) for number in range(count)), method=zipfile.ZIP_DEFLATED)
 
 
+def unfolding(length):
+    """A header of so many bytes in a thousandth of them."""
+    content = b"\x93NUMPY\2\0" + struct.pack("<I", length) + b"{" + b" " * length
+    return zipped(("q.npy", content), method=zipfile.ZIP_DEFLATED)
+
+
 WHOLE = npz()
 DEFLATED = zipped(*((f"{name}.npy", npy(NUMBERS[0])) for name in "qkv"), method=zipfile.ZIP_DEFLATED)
 BROKEN_ZIPS = {
@@ -68,7 +77,7 @@ BROKEN_ZIPS = {
         "1000000000 bytes long",
     ),
     "a million members": (lambda: many(10**6), "the directory of the zip is 52000000 bytes long"),
-    "members too many": (lambda: many(200_001), "has 200001 members"),
+    "members too many": (lambda: many(20_001), "has 20001 members; expected at most 20000"),
     "a name twice": (zipped(("q.npy", npy()), ("k.npy", npy()), ("v.npy", npy()), ("q.npy", npy())), "called q.npy"),
     "encrypted": (patched(WHOLE, flags=1), "q.npy is encrypted"),
     "compressed by lzma": (zipped(("q.npy", npy()), method=zipfile.ZIP_LZMA), "compressed by method 14"),
@@ -99,8 +108,11 @@ BROKEN_ZIPS = {
     "void": (npz(q=npy(np.zeros((1, 2, 4, 8), "V2"))), "q is (1, 2, 4, 8) |V2; expected"),
     "a header with code": (npz(q=npy_of("__import__('os').mkdir('trace')\n")), "cannot be read"),
     "a header of lists": (npz(q=npy_of("[" * 9000)), "cannot be read"),
-    "a header of 10**6 bytes": (npz(q=npy_of(" " * 10**6, version=(2, 0))), "cannot be read"),
-    "a header longer than the file": (npz(q=b"\x93NUMPY\2\0" + b"\xff" * 4 + b"{"), "cannot be read"),
+    "a header of 10**6 bytes": (npz(q=npy_of(" " * 10**6, version=(2, 0))), "its header is 1000000 bytes long, more"),
+    "a header longer than the file": (npz(q=b"\x93NUMPY\2\0" + b"\xff" * 4 + b"{"), "its header is 4294967295 bytes"),
+    "a header of signs": (npz(q=npy_of("-" * 9000 + "1")), "cannot be read (its header is no dict)"),
+    "a comment cut short": (commented(WHOLE)[:-1], "does not end as a zip does"),
+    "a header that unfolds": (lambda: unfolding(2**29), "its header is 536870912 bytes long, more than 10000"),
     "a version of the future": (npz(q=npy_of(described(SHAPE), version=(9, 0))), "npy format version 9"),
     "a zip bomb": (bomb, "q expands from"),
     "texts that unfold": (lambda: texts(17), "holds more than 16 MiB of texts"),
@@ -162,6 +174,8 @@ BROKEN_ARRAYS = {
     "a pickle": (pickle.dumps([1]), "cannot be read"),
     "fields": (npy(np.zeros((1, 2, 4, 8), [("a", "f4")])), "has dtype [('a', '<f4')]; expected numbers"),
     "a header of lists": (npy_of("[" * 9000), "cannot be read"),
+    "a header of signs": (npy_of("-" * 9000 + "1"), "cannot be read (its header is no dict)"),
+    "a header longer than the file": (b"\x93NUMPY\2\0" + b"\xff" * 4 + b"{", "its header is 4294967295 bytes long"),
 }
 
 
@@ -217,3 +231,20 @@ def test_an_array_of_zeros_may_expand_a_thousandfold_while_it_is_small(tmp_path)
     members = [*((f"{name}.npy", npy()) for name in "qkv"), ("mask.npy", mask), ("bias.npy", bias), ("z.npy", zeros)]
     (tmp_path / "x.npz").write_bytes(zipped(*members, method=zipfile.ZIP_DEFLATED))
     accepted(warm("diff", str(tmp_path / "x.npz"), str(tmp_path / "x.npz"), "--json"))
+
+
+def test_a_long_header_and_a_comment_are_read(tmp_path):
+    long = npy_of(described(SHAPE).rstrip().ljust(9990) + "\n", NUMBERS[0].tobytes(), version=(2, 0))
+    (tmp_path / "x.npz").write_bytes(commented(npz(q=long)))
+    accepted(warm("run", str(tmp_path / "x.npz")))
+
+
+def test_arrays_of_equal_numbers_may_expand_to_512_mib_together(tmp_path):
+    mask = npy_of(described((12000, 12000), "|b1"), bytes(12000**2))
+    path = tmp_path / "x.npz"
+    path.write_bytes(zipped(*((f"{name}.npy", mask) for name in "abcd"), method=zipfile.ZIP_DEFLATED))
+    with closing(NpzFile(str(path), "x.npz")) as file:
+        for name in "abca":
+            assert file.read(name).shape == (12000, 12000)
+        with pytest.raises(InputError, match=r"d expands from .* to 144000000; expected .* or 512 MiB of such arrays"):
+            file.read("d")

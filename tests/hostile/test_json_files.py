@@ -26,7 +26,7 @@ BROKEN = {
     "deep objects": (b'{"a":' * 10**5, "is nested too deeply"),
     "deep and whole": (b"[" * 10**5 + b"]" * 10**5, "is nested too deeply"),
     "nine million lists": (lambda: b"[" + b"[]," * 9 * 10**6 + b"[]]", "holds more than 8000000 values"),
-    "more bytes than fit": (lambda: b'["' + b"a" * 2**28 + b'"]', "has more than 256 MiB"),
+    "more bytes than fit": (lambda: b'["' + b"a" * 2**26 + b'"]', "has more than 64 MiB"),
 }
 INDEX = "x.safetensors.index.json"
 COMMANDS = {
@@ -99,6 +99,17 @@ def test_json_that_is_no_tokens_is_refused(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     refused(warm("run", MINILM, "--tokens", str(path)), names=path, says="expected a JSON list of texts or token ids")
+
+
+def test_the_mark_of_utf_8_is_no_part_of_the_text(tmp_path):
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "one.safetensors").write_bytes(safetensors())
+    path, tokens = index(tmp_path, dict.fromkeys("qkv", "one.safetensors")), tmp_path / "tokens.json"
+    path.write_bytes(mark + path.read_bytes())
+    tokens.write_bytes(mark + b'["a", "b", "c", "d"]')
+    accepted(warm("run", str(path), "--tokens", str(tokens)))
+    tokens.write_bytes(mark + mark + b"[]")
+    refused(warm("run", str(path), "--tokens", str(tokens)), names=tokens, says="no whole JSON")
 
 
 NO_TOKENIZERS = ["{}", "[]", "null", '{"model": 3}', '{"model": {"type": "BPE", "vocab": [], "merges": {}}}',

@@ -1,11 +1,14 @@
 """Option values that mean nothing: no numbers, numbers that are no size, digits of other scripts, 10 to the 30th."""
 
 import pytest
+import typer
 from safetensors.torch import save_file
 
 from attn_cli.benchmark.plan import MOST_CASES
 from attn_cli.commands.options import MOST_RUNS
 from attn_cli.commands.parsing import MOST_SELECTED
+from attn_cli.commands.typer_compat import is_numeric
+from attn_cli.main import app
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
 from tests.hostile.test_values import heads
 from tests.hostile.warm import warm
@@ -59,7 +62,7 @@ RUN = {
     "--device": dict.fromkeys(("", "tpu", "meta", "cpu:-1", "cuda:99999999999999999999"), "no such device"),
     "--dtype": {"int8": "--dtype int8: expected one of float64, float32, bfloat16, float16"},
     "--metric": {"": "expected one of entropy", "a" * 100_000: "expected one of entropy"},
-    "--figure-width": dict.fromkeys(("", "inf", "nan", "0", "-3", "1e9", ENDLESS), "expected"),
+    "--figure-width": dict.fromkeys(("", "inf", "nan", "0", "-3", "1e9", "0_5", "٣", ENDLESS), "expected"),
     "--html-budget": {
         "": SIZE, "1e30": SIZE, "nan": SIZE, "-1MB": SIZE, "٣MB": SIZE, "0": "from 1 byte to 1 EiB",
         "999999999TB": "to 1 EiB",
@@ -81,7 +84,9 @@ OTHERS = {
     },
     ("bench", "--min-time"): {"0": "expected seconds above 0", "nan": "expected seconds", "1e9": "at most 3600"},
     ("bench", "--backend"): {"": "expected a list of", "all,sdpa": "found 'all'"},
-    ("bench", "--fail-on-regression"): {"nan": "expected a percentage", "-5%": "expected a percentage"},
+    ("bench", "--fail-on-regression"): dict.fromkeys(
+        ("nan", "-5%", "1_0%", "0.0_5", "٣%"), "expected a percentage"
+    ),
     ("demo", "--seed"): {"-1": "from 0 to 4294967295", "4294967296": "from 0 to 4294967295"},
     ("demo", "--batch"): {"0": "expected a whole number from 1"},
     ("demo", "--heads"): {"0": "from 1", "7": "expected numbers that divide", "5000": "expected at most"},
@@ -94,6 +99,13 @@ OTHERS = {
     ("record", "--heads"): {"-1": "expected numbers and ranges", "0-99999999": TOO_MANY},
     ("record", "--max-bytes"): {"0": "from 1 byte", "nan": SIZE, "-1": SIZE, "9" * 999: SIZE},
 }  # fmt: skip
+NUMERIC = sorted(
+    (name, parameter.opts[0])
+    for name, command in typer.main.get_command(app).commands.items()
+    for parameter in command.params
+    if is_numeric(parameter.type)
+)
+NO_NUMBERS = ("1_0", "٣", "0_1.5", "１", "²", "0x1", "1e", "1e1_0", ".", "1..0", "+-1", " 1", "1\n", "1.5j", "infinity")
 BESIDE = {
     "run": ["x.safetensors"], "check": ["x.safetensors"], "diff": ["x.safetensors", "x.safetensors"],
     "explain": ["x.safetensors", "--head=0", "--query=0"],
@@ -128,6 +140,22 @@ def test_so_it_is_by_every_command(command, folder):
     for (of, option), values in OTHERS.items():
         if of == command:
             check_refused(command, option, values, folder)
+
+
+def test_the_numeric_options_are_found():
+    assert {("run", "--scale"), ("diff", "--atol"), ("demo", "--seed"), ("bench", "--min-time")} <= set(NUMERIC)
+
+
+@pytest.mark.parametrize(("command", "option"), NUMERIC)
+def test_a_number_is_written_in_plain_digits(command, option, folder):
+    values = NO_NUMBERS if (command, option) in (("run", "--scale"), ("run", "--top")) else NO_NUMBERS[:2]
+    check_refused(command, option, dict.fromkeys(values, "number"), folder)
+
+
+@pytest.mark.parametrize("value", ["2", "+2", "2.", "2.0", "+.2e1", "2E+0", "20e-1"])
+def test_every_plain_way_to_write_a_number_is_taken(value, folder):
+    found = accepted(warm("run", "x.safetensors", f"--scale={value}", "--json", cwd=folder)).json
+    assert {"name": "scale", "value": "2", "origin": "--scale"} in found["data"]["input"]["conventions"]
 
 
 @pytest.mark.parametrize(

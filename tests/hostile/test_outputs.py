@@ -85,6 +85,19 @@ def test_what_is_no_place_for_a_file_is_refused_before_anything_is_computed(name
             assert "cannot be written" in line
 
 
+@each_option
+def test_a_name_that_is_that_of_a_folder_makes_no_file(name, place):
+    new = f"new{os.path.splitext(OPTIONS[name][2])[1]}"
+    goes_by_suffix = OPTIONS[name][1] in ("--svg", "--png", "--pdf", "--screenshot")
+    with unharmed(place):
+        for path in (f"{new}/", f"{new}/."):
+            ended = written(name, path, cwd=place)
+            if goes_by_suffix:
+                refused(ended, names=OPTIONS[name][1], says="expected a name")
+            else:
+                refused(ended, 3, names=path, says="cannot be written: it is the name of a folder")
+
+
 def test_the_refusal_speaks_json_too(tmp_path):
     for command in ("run", "demo", "check"):
         option, path = ("--html", "no/x.html")

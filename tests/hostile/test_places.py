@@ -111,6 +111,23 @@ def test_a_pipe_that_nobody_writes_to_is_refused_in_time(tmp_path):
     assert time.monotonic() - started > 1
 
 
+@pytest.mark.parametrize("before", [("run",), ("run", MINILM, "--tokens")])
+def test_a_pipe_that_somebody_holds_open_in_silence_is_refused_too(tmp_path, before):
+    pipe = tmp_path / "x.json"
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR)
+    shorter = "import attn_cli.inputs.paths as paths; paths.WRITER_SECONDS = 1.0"
+    try:
+        refused(warm(*before, str(pipe), before=shorter), names=pipe, says="is a pipe that nobody wrote to for 1 s")
+    finally:
+        os.close(holder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such file elsewhere")
+def test_a_file_whose_bytes_cannot_be_read_is_named():
+    refused(warm("run", "/proc/self/mem"), 3, names="/proc/self/mem: cannot be read (Input/output error)")
+
+
 @pytest.mark.parametrize("arguments", [("run", MINILM, "--tokenizer"), ("run", MINILM, "--q")])
 def test_a_pipe_is_refused_where_it_would_have_to_be_sought_in(tmp_path, arguments):
     pipe = tmp_path / "x.json"

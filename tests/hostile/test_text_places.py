@@ -165,3 +165,9 @@ def test_modules_and_files_of_a_recorded_program_are_text(tmp_path, stats):
         check_shown(warm("run", out.name, cwd=tmp_path, **COLOUR), 0)
         found = document(warm("run", out.name, "--json", cwd=tmp_path))
         assert {head["module"] for head in found["data"]["heads"]} == set(names)
+
+
+@pytest.mark.parametrize("module", ["\x1b]0;EVIL\x07", "a.\x9b31m", "x\n", "os\u202e"])
+def test_a_module_that_python_would_repeat_raw_is_told_by_attn(module, tmp_path):
+    with unharmed(tmp_path):
+        refused(warm("record", "-m", module, cwd=tmp_path), names="-m ", says="expected the name of a module")

@@ -1,6 +1,7 @@
 """``.pt`` files with code in them, that lie about their storages, or that burst."""
 
 import builtins
+import codecs
 import collections
 import io
 import os
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
-from tests.hostile.making import NUMBERS, bytes_of, zipped
+from tests.hostile.making import NUMBERS, bytes_of, commented, zipped
+from tests.hostile.odd_tensors import halves, nested, quantized, quantized_by_channel
 from tests.hostile.warm import warm
 
 Q, K, V = (torch.from_numpy(x.copy()) for x in NUMBERS)
@@ -71,6 +73,17 @@ def with_pickle(old, new, value=None):
     return changed(saved(THREE if value is None else value), change)
 
 
+def second_name(content):
+    """A zip whose first member has another name in an additional field, as Info-ZIP writes it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            info = zipfile.ZipInfo(name)
+            info.extra = b"\x75\x70\x06\x00\x01" + bytes(4) + b"x" if name.endswith("data.pkl") else b""
+            new.writestr(info, old.read(name))
+    return stream.getvalue()
+
+
 def archive_of(program, *storages):
     """A file with a pickle of one's own."""
     members = [("a/data.pkl", program), ("a/version", b"3\n"), ("a/byteorder", b"little")]
@@ -95,20 +108,6 @@ def scripted():
     return stream.getvalue()
 
 
-def nested():
-    """A tensor of rows of several lengths."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
-
-
-def quantized():
-    """A tensor of a kind that PyTorch is about to give up."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)
-
-
 def huge_list():
     """A list that stands in a thousand places and takes the room of one."""
     numbers = [0] * 10**5
@@ -127,13 +126,19 @@ CODE = {
     "an array": (lambda _: np.zeros(3), "numpy"),
     "a bytearray of 10 GB": (lambda _: Calls(bytearray, 10**10), "builtins.bytearray"),
     "a nested tensor": (lambda _: nested(), "torch._utils._rebuild_nested_tensor"),
-    "a set of sets": (lambda _: Calls(set, [1, 2]), "builtins.set"),
-    "a Counter": (lambda _: collections.Counter("abc"), "collections.Counter"),
+    "a set of lists": (lambda _: Calls(set, [[1], [2]]), "builtins.set"),
+    "a set of numbers of one hash": (lambda _: Calls(set, [0, 2**61 - 1]), "builtins.set"),
+    "a dict of numbers of one hash": (lambda _: {0: 1, 2**61 - 1: 1}, "keys that are no plain values"),
+    "a key that takes for ever": (lambda _: {((((1,),),),): 1}, "keys that are no plain values"),
+    "a frozen set": (lambda _: frozenset([1]), "builtins.frozenset"),
+    "a Counter of a text": (lambda _: Calls(collections.Counter, "abc"), "collections.Counter"),
+    "a Counter's state": (lambda _: Sets(collections.Counter, {"items": 1}), "sets the state of an object"),
+    "a complex number of text": (lambda _: Calls(complex, "1"), "builtins.complex"),
+    "an encoding of any kind": (lambda _: Calls(codecs.encode, "a" * 99, "zip"), "_codecs.encode"),
     "a tensor of 4 TB": (lambda _: Calls(torch.Tensor, 10**12), "torch.Tensor"),
     "a storage of 1 TB": (lambda _: Calls(torch.UntypedStorage, 10**12), "torch.storage.UntypedStorage"),
     "a shape of 10**5 axes": (lambda _: Calls(torch.Size, (1,) * 10**5), "torch.Size"),
     "an ordered dict of another": (lambda _: Calls(collections.OrderedDict, {"a": 1}), "collections.OrderedDict"),
-    "a quantized tensor": (lambda _: quantized(), "torch._utils._rebuild_qtensor"),
     "a tensor's state": (lambda _: Sets(collections.OrderedDict, 3), "a state that is no dict"),
 }
 
@@ -235,6 +240,29 @@ BROKEN = {
         changed(saved(THREE), also=[("archive/data/0", b"x" * 256)]),
         "two members are called archive/data/0",
     ),
+    "a name in another case": (
+        changed(saved(THREE), also=[("archive/DATA.PKL", b"x")]),
+        "two members are called archive/data.pkl and archive/DATA.PKL; expected names that differ in more than case",
+    ),
+    "TorchScript in another case": (
+        changed(saved(THREE), also=[("archive/CONSTANTS.PKL", b"x")]),
+        "is a TorchScript archive, which holds code",
+    ),
+    "a byte order in another case": (changed(saved(THREE), also=[("archive/BYTEORDER", b"big")]), "archive/BYTEORDER"),
+    "a second name": (lambda: second_name(saved(THREE)), "archive/data.pkl has a second name; expected one name each"),
+    "a comment": (lambda: commented(saved(THREE)), "does not end as a zip does"),
+    "a byte order that is none": (
+        changed(saved(THREE), lambda name, x: b"\xff\xfe" if name.endswith("byteorder") else x),
+        "its byteorder is neither little nor big; expected little",
+    ),
+    "an alignment that is none": (
+        changed(saved(THREE), lambda name, x: b"\xff" * 40 if name.endswith("alignment") else x),
+        "its .storage_alignment is no whole number; expected",
+    ),
+    "a version that is none": (
+        changed(saved(THREE), lambda name, x: b"9" * 30 if name.endswith("/version") else x),
+        "its version is no whole number; expected",
+    ),
     "another byte order": (
         changed(saved(THREE), lambda name, x: b"big" if name.endswith("byteorder") else x),
         "another byte order; expected little",
@@ -313,6 +341,39 @@ def test_what_is_odd_and_right_is_read(tmp_path):
     paths = [str(tmp_path / f"{number}.pt") for number in range(len(contents))]
     accepted(warm("check", *paths))
     accepted(warm("diff", paths[list(ODD).index("conjugated numbers")], paths[0]))
+
+
+def checkpoint():
+    """What a training loop saves."""
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(2)).sum().backward()
+    optimizer.step()
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 5])
+    return {
+        **THREE, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "sched": schedule.state_dict(),
+        "epoch": 3, "args": {"lr": 0.1, "tags": {"a", "b"}, "betas": (0.9, 0.99)}, "parameter": torch.nn.Parameter(Q),
+        "counts": collections.Counter("abca"), "none": collections.Counter(), "complex": 1j, "bytes": b"ab\xff",
+        "array": bytearray(b"ab\xff"), "empty": bytearray(), "half": halves(),
+        "dtype": torch.complex32, "device": torch.device("cpu"), "size": torch.Size([2, 3]), "quantized": quantized(),
+        "channels": quantized_by_channel(), "ordered": collections.OrderedDict(a=1), "random": torch.get_rng_state(),
+        "pairs": {(0, 1): 2, None: 3},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_zip", FORMATS.values())
+def test_a_checkpoint_of_a_training_is_read(tmp_path, is_zip):
+    path = tmp_path / "x.pt"
+    given = checkpoint()
+    if not is_zip:
+        del given["half"]  # PyTorch does not read them back
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = saved(given, _use_new_zipfile_serialization=is_zip)
+        assert torch.load(io.BytesIO(content), weights_only=True)["counts"] == given["counts"]
+    path.write_bytes(content)
+    accepted(warm("run", str(path), "--top", "0"))
+    refused(warm("run", str(path), "--k", "quantized"), names=path, says="quantized is (2,) qint8; expected")
 
 
 def test_what_would_run_does_run_in_a_loader_that_trusts(tmp_path):

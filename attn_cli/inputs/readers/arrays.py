@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import warnings
@@ -13,10 +14,11 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import MOST_AXES
+from attn_cli.inputs.limits import LONGEST_ARRAY_HEADER, MOST_AXES
 from attn_cli.inputs.text import shown
 
 FARTHEST = 2**63
+LENGTH_SIZES = {(1, 0): 2, (2, 0): 4}  # bytes of the length of a header, by the version of the format
 KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 READABLE = frozenset(
     ["bool", "complex64", "complex128"]
@@ -58,17 +60,30 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         ValueError: where it is no such stream.
     """
     version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
+    if version not in LENGTH_SIZES:
         raise ValueError(f"npy format version {version[0]}.{version[1]}")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about headers of Python 2
-        shape, is_fortran, dtype = read(file)
+    header = _header(file, LENGTH_SIZES[version])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2
+            shape, is_fortran, dtype = read(header)
+    except (MemoryError, RecursionError) as error:  # what Python says of text that is nested too deeply
+        raise ValueError("its header is no dict") from error
     if len(shape) > MOST_AXES or not all(0 <= size < FARTHEST for size in shape):
         raise ValueError(f"the shape in it is none: {shown(str(shape), 60)}")
     if math.prod(max(size, 1) for size in shape) >= FARTHEST:
         raise ValueError(f"it is {shape}, more numbers than can be counted")
     return shape, is_fortran, dtype
+
+
+def _header(file: BinaryIO, size: int) -> io.BytesIO:
+    """The header and its length before it, which NumPy believes: it may promise gigabytes."""
+    length = file.read(size)
+    count = int.from_bytes(length, "little")
+    if count > LONGEST_ARRAY_HEADER:
+        raise ValueError(f"its header is {count} bytes long, more than {LONGEST_ARRAY_HEADER}")
+    return io.BytesIO(length + file.read(count))
 
 
 def as_text(array: Array) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.paths import STDIN
+from attn_cli.inputs.paths import STDIN, unreadable
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.readers.npz import NpzFile
 from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
@@ -36,7 +36,9 @@ def open_tensor_file(path: str, label: str | None = None) -> TensorFile:
         InputError: where no reader takes it, or the reader refuses it.
     """
     label = path if label is None else label
-    suffix = next((suffix for suffix in (*READERS, NPY_SUFFIX) if label.lower().endswith(suffix)), None) or sniff(path)
+    suffix = next((suffix for suffix in (*READERS, NPY_SUFFIX) if label.lower().endswith(suffix)), None) or _sniffed(
+        path, label
+    )
     if suffix == NPY_SUFFIX:
         hint = "without FILE, --q, --k and --v take one .npy file each"
         raise in_file(label, "a .npy file holds one array without a name", "expected a file of named tensors", hint)
@@ -44,6 +46,13 @@ def open_tensor_file(path: str, label: str | None = None) -> TensorFile:
         wanted = "safetensors or .npz bytes" if label == STDIN else "a .safetensors, .npz, .pt or .pth file"
         raise in_file(label, "is in no format that attn knows", f"expected {wanted}")
     return READERS[suffix](path, label)
+
+
+def _sniffed(path: str, label: str) -> str | None:
+    try:
+        return sniff(path)
+    except OSError as error:
+        raise unreadable(label, error, "a file that you may read") from error
 
 
 def sniff(path: str) -> str | None:

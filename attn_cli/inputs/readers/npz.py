@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION
+from attn_cli.inputs.limits import EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION, MOST_MEMBERS
 from attn_cli.inputs.readers.arrays import array_dtype_name, as_tensor, as_text, check_dtype, read_header
 from attn_cli.inputs.readers.base import parsing
 from attn_cli.inputs.readers.opened import OpenFile
@@ -42,9 +42,10 @@ class NpzFile:
         self._infos: dict[str, TensorInfo] = {}
         self._texts: dict[str, str] = {}
         self._room = LARGEST_TEXTS
+        self._expanded: dict[str, int] = {}  # bytes of each array that is small in the file beyond measure
         with parsing(label, KIND):
             self._file = OpenFile(path, label)
-            self._zip = open_zip(path, label, METHODS, f"expected {KIND}")
+            self._zip = open_zip(path, label, METHODS, f"expected {KIND}", MOST_MEMBERS)
             for member in self._zip.namelist():
                 if member.endswith(MEMBER):
                     self._note(member.removesuffix(MEMBER))
@@ -109,10 +110,16 @@ class NpzFile:
         found, promised = member.file_size - start, math.prod(shape) * dtype.itemsize
         if found != promised:
             raise in_file(self.path, f"{shown(name)} holds {found} bytes", f"expected {promised}, as its header says")
-        if found > max(EXPANDED_FREELY, MOST_EXPANSION * member.compress_size):
+        if found > MOST_EXPANSION * member.compress_size:
+            self._expand(name, member.compress_size, found)
+
+    def _expand(self, name: str, packed: int, size: int) -> None:
+        self._expanded[name] = size
+        if sum(self._expanded.values()) > EXPANDED_FREELY:
             hint = "numpy.savez writes arrays of few different numbers, such as masks, uncompressed"
-            packed = f"{shown(name)} expands from {member.compress_size} bytes to {found}"
-            raise in_file(self.path, packed, f"expected at most {MOST_EXPANSION} times as many", hint)
+            found = f"{shown(name)} expands from {packed} bytes to {size}"
+            limit = f"expected at most {MOST_EXPANSION} times as many, or {EXPANDED_FREELY // MIB} MiB of such arrays"
+            raise in_file(self.path, found, limit, hint)
 
     def _load(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
         with self._zip.open(name + MEMBER) as file, warnings.catch_warnings():

@@ -14,19 +14,19 @@ import pickletools
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from attn_cli.inputs.limits import EXPANDED_FREELY, MOST_AXES, MOST_EXPANSION, MOST_OPERATIONS
+from attn_cli.inputs.limits import MOST_AXES, MOST_EXPANSION, MOST_OPERATIONS, REPEATED_FREELY
 from attn_cli.inputs.text import shown
 
 ITEM_SIZES = {
     "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
-    "ComplexDouble": 16, "ComplexFloat": 8,
+    "ComplexDouble": 16, "ComplexFloat": 8, "QInt8": 1, "QUInt8": 1, "QInt32": 4,
 }  # fmt: skip
 STORAGES = {f"torch.{name}Storage": size for name, size in ITEM_SIZES.items()} | {"torch.storage.UntypedStorage": 1}
 BITS = {
     **{f"torch.{kind}{bits}": bits for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
     **{f"torch.float{bits}": bits for bits in (16, 32, 64)},
     **{f"torch.float8_{kind}": 8 for kind in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e8m0fnu")},
-    **{"torch.bfloat16": 16, "torch.bool": 8, "torch.complex64": 64, "torch.complex128": 128},
+    **{"torch.bfloat16": 16, "torch.bool": 8, "torch.complex32": 32, "torch.complex64": 64, "torch.complex128": 128},
 }
 TYPES = frozenset(["torch.Tensor", "torch.nn.parameter.Parameter"])
 FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
@@ -36,8 +36,17 @@ OTHERS = {
     for what in ("parameter", "parameter_with_state", "sparse_tensor", "meta_tensor_no_storage")
 }
 PLAIN = frozenset(["torch.Size", "torch.device", "torch.serialization._get_layout"])
-ORDERED = "collections.OrderedDict"
-KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | {FROM_TYPE, ORDERED}
+ORDERED, COUNTER = "collections.OrderedDict", "collections.Counter"
+SET, COMPLEX, BYTEARRAY, ENCODE = "builtins.set", "builtins.complex", "builtins.bytearray", "_codecs.encode"
+VALUES = frozenset([ORDERED, COUNTER, SET, COMPLEX, BYTEARRAY, ENCODE])
+LATIN = ("latin1", "latin-1")
+QUANTIZED = "torch._utils._rebuild_qtensor"
+PER_TENSOR = "torch.per_tensor_affine"
+PER_CHANNEL = frozenset(["torch.per_channel_affine", "torch.per_channel_affine_float_qparams"])
+KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | VALUES | PER_CHANNEL
+KNOWN |= {FROM_TYPE, QUANTIZED, PER_TENSOR}
+BYTES_CHARGED = 16  # bytes of a text that is encoded, for one operation
+LARGEST_KEY = 2**60  # whole numbers beyond it may share a hash
 FARTHEST = 2**63
 
 
@@ -78,9 +87,33 @@ class _Dict(_Sign):
     items: int = 0
 
 
+class _Counter(_Dict):
+    """Stands for a dict that has no attributes."""
+
+
+@dataclass(eq=False)
+class _List(_Sign):
+    """Stands for a list, which a set may be made of.
+
+    Attributes:
+        items: how many.
+        is_plain: each of them may stand in a set.
+    """
+
+    items: int = 0
+    is_plain: bool = True
+
+
+@dataclass(eq=False)
+class _Bytes(_Sign):
+    """Stands for so many bytes."""
+
+    size: int
+
+
 OBJECT, TENSOR, MARK = _Sign(), _Sign(), _Sign()
 SIGNS: dict[str, Any] = {
-    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_LIST": OBJECT, "EMPTY_SET": OBJECT,
+    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_SET": OBJECT,
     "MARK": MARK,
 }  # fmt: skip
 LITERALS = frozenset(["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"])
@@ -136,11 +169,19 @@ class PickleProgram:
             case _ if name in TUPLES:
                 self._stack.append(tuple(self._taken(TUPLES[name])))
             case _ if name in FILLING:
-                items = self._taken(FILLING[name])
-                if isinstance(self._stack[-1], _Dict):
-                    self._stack[-1].items += len(items)
+                self._fill(name, self._taken(FILLING[name]))
             case _:
                 self._stack.append(self._pushed(name, argument))
+
+    def _fill(self, name: str, items: list[Any]) -> None:
+        """Put items into the list or the dict at the top of the stack; what is in it twice has to be found by hash."""
+        target = self._stack[-1]
+        if name.startswith("SETITEM") and not all(_is_key(key) for key in items[::2]):
+            raise RefusedError("has a dict with keys that are no plain values")
+        if isinstance(target, _List):
+            target.is_plain = target.is_plain and all(_is_key(item) for item in items)
+        if isinstance(target, (_Dict, _List)):
+            target.items += len(items)
 
     def _pushed(self, name: str, argument: Any) -> Any:
         """What an operation puts on the stack that depends on nothing there but a storage's key."""
@@ -151,6 +192,8 @@ class PickleProgram:
                 return self._storage(self._stack.pop())
             case "EMPTY_DICT":
                 return _Dict()
+            case "EMPTY_LIST":
+                return _List()
             case _ if name in LITERALS:
                 return argument
             case _ if name in SIGNS:
@@ -185,8 +228,8 @@ class PickleProgram:
         self._stack.append(self._called(function.name, arguments))
 
     def _called(self, name: str, arguments: tuple[Any, ...]) -> _Sign:
-        if name == ORDERED and not arguments:
-            return _Dict()
+        if name in VALUES:
+            return self._value(name, arguments)
         if name == FROM_TYPE and len(arguments) == 4:
             function, kind, inner, state = arguments
             if isinstance(function, Named) and isinstance(kind, Named) and kind.name in TYPES:
@@ -194,6 +237,9 @@ class PickleProgram:
                 return self._called(function.name, inner if isinstance(inner, tuple) else ())
         if name in TENSORS and len(arguments) >= 4:
             _check_tensor(name, arguments)
+            return TENSOR
+        if name == QUANTIZED and len(arguments) == 7:
+            self._quantized(arguments)
             return TENSOR
         if name in OTHERS:
             for argument in arguments[3:]:
@@ -203,9 +249,46 @@ class PickleProgram:
             return OBJECT
         raise RefusedError(f"calls {name} in a way that makes no tensor")
 
+    def _value(self, name: str, arguments: tuple[Any, ...]) -> _Sign:
+        """A plain value that a pickle makes by a call."""
+        match name, arguments:
+            case ("collections.OrderedDict", ()):
+                return _Dict()
+            case ("collections.Counter", ()):
+                return _Counter()
+            case ("collections.Counter", (_Dict(items=items),)):
+                self._charge(items)
+                return _Counter(items)
+            case ("builtins.set", (_List(items=items, is_plain=True),)):
+                self._charge(items)
+                return OBJECT
+            case ("builtins.complex", (int() | float(), int() | float())) | ("builtins.bytearray", ()):
+                return OBJECT
+            case ("_codecs.encode", (str(text), str(encoding))) if encoding in LATIN:
+                self._charge(len(text) // BYTES_CHARGED)
+                return _Bytes(len(text))
+            case ("builtins.bytearray", (_Bytes(size=size),)):
+                self._charge(size // BYTES_CHARGED)
+                return OBJECT
+        raise RefusedError(f"calls {name} in a way that makes no plain value")
+
+    def _quantized(self, arguments: tuple[Any, ...]) -> None:
+        """PyTorch asks for the memory of the shape, and keeps a copy of the scales of each channel."""
+        _check_tensor(QUANTIZED, arguments)
+        storage, _, shape = arguments[:3]
+        if math.prod(shape) * storage.item_size > storage.size:
+            raise RefusedError("makes a quantized tensor that repeats numbers")
+        match arguments[4]:
+            case (Named("torch.per_tensor_affine"), int() | float(), int()):
+                return
+            case (Named(scheme), _Sign(), _Sign(), int(axis)) if scheme in PER_CHANNEL and 0 <= axis < len(shape):
+                self._charge(shape[axis])
+                return
+        raise RefusedError("makes a quantized tensor by no scheme that there is")
+
     def _build(self) -> None:
         self._take_state(self._stack.pop())
-        if not isinstance(self._stack[-1], _Dict):
+        if not isinstance(self._stack[-1], _Dict) or isinstance(self._stack[-1], _Counter):
             raise RefusedError("sets the state of an object")
 
     def _take_state(self, state: Any) -> None:
@@ -230,6 +313,15 @@ class PickleProgram:
         return found
 
 
+def _is_key(value: Any, depth: int = 0) -> bool:
+    """Whether its hash takes little time and hardly another value has the same; a tuple may hold itself many times."""
+    if isinstance(value, tuple):
+        return depth == 0 and len(value) <= MOST_AXES and all(_is_key(item, 1) for item in value)
+    if type(value) is int:
+        return abs(value) < LARGEST_KEY
+    return value is None or isinstance(value, (str, float, bool, Named))
+
+
 def _is_small(argument: Any) -> bool:
     return isinstance(argument, (str, int)) or (isinstance(argument, tuple) and len(argument) <= MOST_AXES)
 
@@ -251,5 +343,5 @@ def _check_tensor(name: str, arguments: tuple[Any, ...]) -> None:
         found = f"{shape} with the strides {strides} from number {offset} on"
         raise RefusedError(f"makes a tensor {found}, in a storage of {storage.size // item_size} numbers")
     whole = math.prod(shape) * item_size
-    if whole > max(EXPANDED_FREELY, MOST_EXPANSION * storage.size):
+    if whole > max(REPEATED_FREELY, MOST_EXPANSION * storage.size):
         raise RefusedError(f"makes a tensor {shape} out of {storage.size} bytes, by strides of 0 or that overlap")

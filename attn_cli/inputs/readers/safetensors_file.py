@@ -60,6 +60,10 @@ class SafetensorsFile:
         self.names: Sequence[str] = tuple(self._header.entries)
         self.metadata: Mapping[str, str] = self._header.metadata
 
+    def has(self, name: str) -> bool:
+        """Whether a tensor is called so."""
+        return name in self._header.entries
+
     def info(self, name: str) -> TensorInfo:
         """Shape and dtype of one tensor, out of the header."""
         entry = self._header.entries[name]

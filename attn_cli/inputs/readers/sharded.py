@@ -64,6 +64,6 @@ class ShardedSafetensors:
             check_regular(path, SHARD)
             self._shards[file_name] = SafetensorsFile(path, path)
         shard = self._shards[file_name]
-        if name not in shard.names:
+        if not shard.has(name):
             raise in_file(shard.path, f"holds no tensor {shown(name)}", f"expected it there, as {self.path} says")
         return shard

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from attn_cli.errors import InputError, in_file
-from attn_cli.inputs.limits import LARGEST_HEADER, MIB
+from attn_cli.inputs.limits import LARGEST_HEADER, MIB, MOST_NAMES
 from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.readers.pickle_program import PickleProgram, RefusedError, Storage
 from attn_cli.inputs.readers.zip_directory import LOCAL_SIZE, open_zip
@@ -26,6 +28,7 @@ KIND = "expected a dict of tensors, as torch.save writes it"
 HINT = "save tensors alone: torch.save({'q': q, 'k': k, 'v': v}, 'file.pt')"
 METHODS = frozenset([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 PICKLES = 5  # at the beginning of a file of old: its kind, its version, its machine, the object, its storages
+DIGITS = re.compile(r"[0-9]+\n?")
 TAR_MAGIC, TAR_PLACE = b"ustar", 257
 
 
@@ -66,7 +69,7 @@ def _load_old(path: str, file: OpenFile) -> object:
 
 
 def _load_zip(path: str, file: OpenFile) -> object:
-    with open_zip(path, file.label, METHODS, KIND) as archive:
+    with open_zip(path, file.label, METHODS, KIND, MOST_NAMES, is_torch=True) as archive:
         return _Archive(file, archive).load(path)
 
 
@@ -76,11 +79,7 @@ class _Archive:
     archive: zipfile.ZipFile
 
     def load(self, path: str) -> object:
-        storages = self._storages()
-        if self._order() != sys.byteorder:
-            raise in_file(
-                self.file.label, "was written on a machine of another byte order", f"expected {sys.byteorder}"
-            )
+        storages = self._storages(path)
         places = iter([(self._begin(storage), storage.size) for storage in storages])
         return _load(path, self.file.label, _Placement(self.file, places))
 
@@ -90,9 +89,14 @@ class _Archive:
         return self.archive.infolist()[0].filename.partition("/")[0]
 
     def _member(self, name: str) -> zipfile.ZipInfo | None:
-        return self.archive.NameToInfo.get(f"{self.folder}/{name}")
+        """The member that PyTorch reads by this name: it ignores case, and none differs from another by that alone."""
+        return self._members.get(f"{self.folder}/{name}".casefold())
 
-    def _storages(self) -> list[Storage]:
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        return {member.filename.casefold(): member for member in self.archive.infolist()}
+
+    def _storages(self, path: str) -> list[Storage]:
         """Those that the pickle asks for; each is there and as long as the pickle says."""
         label = self.file.label
         description = self._member("data.pkl") if self.archive.infolist() else None
@@ -104,11 +108,15 @@ class _Archive:
         if description.file_size > LARGEST_HEADER:
             limit = f"expected at most {LARGEST_HEADER // MIB} MiB"
             raise in_file(label, f"its description of the tensors is {description.file_size} bytes long", limit)
+        content = self.archive.read(description)
         program = PickleProgram()
         with _refusals(label):
-            program.follow(io.BytesIO(self.archive.read(description)))
+            program.follow(io.BytesIO(content))
         for storage in program.storages.values():
             self._check_storage(storage)
+        self._check_settings()
+        if torch._C.PyTorchFileReader(path).get_record("data.pkl") != content:
+            raise in_file(label, "holds another data.pkl for PyTorch than for other readers of zips", KIND, HINT)
         return list(program.storages.values())
 
     def _check_storage(self, storage: Storage) -> None:
@@ -135,9 +143,24 @@ class _Archive:
             head = stream.read(LOCAL_SIZE)
         return member.header_offset + LOCAL_SIZE + sum(int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
 
-    def _order(self) -> str:
-        member = self._member("byteorder")
-        return sys.byteorder if member is None or member.file_size > LENGTH else self.archive.read(member).decode()
+    def _check_settings(self) -> None:
+        """Refuse numbers in another byte order, and what PyTorch would stumble over."""
+        order = self._small("byteorder", sys.byteorder)
+        if order not in ("little", "big"):
+            raise in_file(self.file.label, "its byteorder is neither little nor big", f"expected {sys.byteorder}")
+        if order != sys.byteorder:
+            found = "was written on a machine of another byte order"
+            raise in_file(self.file.label, found, f"expected {sys.byteorder}")
+        for name in (".storage_alignment", "version"):
+            if not DIGITS.fullmatch(self._small(name, "1")):
+                raise in_file(self.file.label, f"its {name} is no whole number", KIND)
+
+    def _small(self, name: str, default: str) -> str:
+        """What a member of few bytes says; nothing where it has many."""
+        member = self._member(name)
+        if member is None:
+            return default
+        return "" if member.file_size > LENGTH else self.archive.read(member).decode("latin-1")
 
 
 @contextmanager

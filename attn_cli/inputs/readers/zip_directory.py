@@ -7,16 +7,20 @@ import zipfile
 from typing import BinaryIO
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_NAMES
+from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB
 from attn_cli.inputs.text import shown
 
 END, END_64 = b"PK\x05\x06", b"PK\x06\x06"
 END_SIZE, END_64_SIZE, LOCATOR_SIZE = 22, 56, 20
+LONGEST_COMMENT = 2**16 - 1
+UNICODE_PATH = 0x7075  # another name of a member, which some readers prefer
 LOCAL_SIZE = 30  # bytes before a member's name
 ENCRYPTED = 1
 
 
-def open_zip(path: str, label: str, methods: frozenset[int], expected: str) -> zipfile.ZipFile:
+def open_zip(
+    path: str, label: str, methods: frozenset[int], expected: str, most: int, *, is_torch: bool = False
+) -> zipfile.ZipFile:
     """Open a zip each of whose members has a name, a place and a way to be read of its own.
 
     Args:
@@ -24,34 +28,44 @@ def open_zip(path: str, label: str, methods: frozenset[int], expected: str) -> z
         label: how messages name it.
         methods: ways of compression that are taken.
         expected: what the file should be, for messages.
+        most: members that it may have.
+        is_torch: PyTorch's reader of zips will read it too, which ignores case and takes no comment: nothing in it may
+            be read otherwise there than here.
 
     Raises:
         InputError: where it is encrypted, names a member twice, has members that overlap, or is too large a directory.
         zipfile.BadZipFile, OSError: where it is no zip.
     """
     with open(path, "rb") as file:
-        _check_directory(file, label, expected)
+        _check_directory(file, label, expected, 0 if is_torch else LONGEST_COMMENT)
     archive = zipfile.ZipFile(path)
     try:
+        if len(archive.infolist()) > most:
+            raise in_file(label, f"has {len(archive.infolist())} members", f"expected at most {most}")
         _check_members(archive, label, methods, expected)
+        if is_torch:
+            _check_names(archive, label)
     except BaseException:
         archive.close()
         raise
     return archive
 
 
-def _check_directory(file: BinaryIO, label: str, expected: str) -> None:
+def _check_directory(file: BinaryIO, label: str, expected: str, comment: int) -> None:
     """Refuse a directory that is too long to be read, or that other readers of zips might look for elsewhere."""
     size = file.seek(0, os.SEEK_END)
-    tail_size = min(size, END_SIZE + LOCATOR_SIZE + END_64_SIZE)
+    tail_size = min(size, END_64_SIZE + LOCATOR_SIZE + END_SIZE + comment)
     file.seek(size - tail_size)
     tail = file.read(tail_size)
-    end = tail[-END_SIZE:]
-    if not end.startswith(END) or int.from_bytes(end[20:22], "little"):
+    place = tail.rfind(END, 0, len(tail) - END_SIZE + len(END))
+    end = tail[place:] if place >= 0 else b""
+    behind = len(end) - END_SIZE
+    if not 0 <= behind <= comment or int.from_bytes(end[20:22], "little") != behind:
         raise in_file(label, "does not end as a zip does", expected)
     length = int.from_bytes(end[12:16], "little")
-    if len(tail) > END_SIZE and tail.startswith(END_64):
-        length = int.from_bytes(tail[40:48], "little")
+    before = place - LOCATOR_SIZE - END_64_SIZE
+    if before >= 0 and tail.startswith(END_64, before):
+        length = int.from_bytes(tail[before + 40 : before + 48], "little")
     if length > LARGEST_HEADER:
         limit = f"expected at most {LARGEST_HEADER // MIB} MiB"
         raise in_file(label, f"the directory of the zip is {length} bytes long", limit)
@@ -59,8 +73,6 @@ def _check_directory(file: BinaryIO, label: str, expected: str) -> None:
 
 def _check_members(archive: zipfile.ZipFile, label: str, methods: frozenset[int], expected: str) -> None:
     members = archive.infolist()
-    if len(members) > MOST_NAMES:
-        raise in_file(label, f"has {len(members)} members", f"expected at most {MOST_NAMES}")
     seen: set[str] = set()
     end = 0
     for member in sorted(members, key=lambda member: member.header_offset):
@@ -78,3 +90,25 @@ def _check_members(archive: zipfile.ZipFile, label: str, methods: frozenset[int]
             raise in_file(label, f"{name} overlaps with another member", expected)
         seen.add(member.filename)
         end = member.header_offset + LOCAL_SIZE + member.compress_size
+
+
+def _check_names(archive: zipfile.ZipFile, label: str) -> None:
+    """Refuse members that PyTorch's reader, which ignores case, takes for one another, and those of two names."""
+    seen: dict[str, str] = {}
+    for member in archive.infolist():
+        name = member.filename
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            found = f"two members are called {shown(other)} and {shown(name)}"
+            raise in_file(label, found, "expected names that differ in more than case")
+        if UNICODE_PATH in _extra_kinds(member.extra):
+            raise in_file(label, f"{shown(name)} has a second name", "expected one name each")
+
+
+def _extra_kinds(extra: bytes) -> set[int]:
+    """What a member's additional fields are: a number each, a length, and so many bytes."""
+    kinds, place = set(), 0
+    while place + 4 <= len(extra):
+        kinds.add(int.from_bytes(extra[place : place + 2], "little"))
+        place += 4 + int.from_bytes(extra[place + 2 : place + 4], "little")
+    return kinds
