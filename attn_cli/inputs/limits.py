@@ -25,7 +25,8 @@ LONGEST_ARRAY_HEADER = 10_000  # bytes of what stands before the numbers of an .
 EXPANDED_FREELY = 512 * MIB  # bytes of all arrays of an .npz together that are small in the file beyond measure
 MOST_EXPANSION = 100  # any other is at most so many times as large as in the file
 REPEATED_FREELY = 64 * MIB  # bytes that a tensor of a .pt may have, however small its storage is
-LARGEST_TEXTS = 16 * MIB  # bytes of all texts of an .npz together
+LARGEST_TEXTS = 64 * MIB  # bytes of all texts of an .npz together, each with what Python needs for it
+BYTES_OF_TEXT = 64  # that much, whatever its length
 
 MOST_PIPED = 4 * 2**30  # bytes through a pipe, where the format does not say how many there will be
 WRITER_SECONDS = 5.0  # to wait for somebody to write to a named pipe

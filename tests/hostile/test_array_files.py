@@ -115,7 +115,11 @@ BROKEN_ZIPS = {
     "a header that unfolds": (lambda: unfolding(2**29), "its header is 536870912 bytes long, more than 10000"),
     "a version of the future": (npz(q=npy_of(described(SHAPE), version=(9, 0))), "npy format version 9"),
     "a zip bomb": (bomb, "q expands from"),
-    "texts that unfold": (lambda: texts(17), "holds more than 16 MiB of texts"),
+    "texts that unfold": (lambda: texts(4), "holds more than 64 MiB of texts"),
+    "300 million texts of no bytes": (
+        lambda: zipped(("q.npy", npy_of(described((300_000_000,), "<U0")))),
+        "holds more than 64 MiB of texts",
+    ),
 }
 
 

@@ -31,7 +31,9 @@ ROWS = {
     "EXPANDED_FREELY": f"take in the file, together | {limits.EXPANDED_FREELY // MIB} MiB |",
     "MOST_EXPANSION": f"arrays of an `.npz` of more than {limits.MOST_EXPANSION} times what they take in the file",
     "REPEATED_FREELY": f"whose strides repeat numbers | {limits.REPEATED_FREELY // MIB} MiB, or",
-    "LARGEST_TEXTS": f"| all texts of an `.npz` together | {limits.LARGEST_TEXTS // MIB} MiB |",
+    "LARGEST_TEXTS": f"| all texts of an `.npz` together | {limits.LARGEST_TEXTS // MIB} MiB, "
+    f"counting {limits.BYTES_OF_TEXT} bytes for each text besides its own |",
+    "BYTES_OF_TEXT": f"counting {limits.BYTES_OF_TEXT} bytes for each text",
     "MOST_PIPED": f"{limits.MOST_PIPED // GIB} GiB where the format does not say how many there will be |",
     "WRITER_SECONDS": f"| waiting for somebody to write to a named pipe | {limits.WRITER_SECONDS:g} seconds |",
     "COPIED": f"Tensors above {limits.COPIED // MIB} MiB are mapped",

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION, MOST_MEMBERS
+from attn_cli.inputs.limits import BYTES_OF_TEXT, EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION, MOST_MEMBERS
 from attn_cli.inputs.readers.arrays import array_dtype_name, as_tensor, as_text, check_dtype, read_header
 from attn_cli.inputs.readers.base import parsing
 from attn_cli.inputs.readers.opened import OpenFile
@@ -90,7 +90,7 @@ class NpzFile:
         self._infos[name] = TensorInfo(name, shape, array_dtype_name(dtype))
 
     def _text(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-        self._room -= math.prod(shape) * dtype.itemsize
+        self._room -= math.prod(shape) * (dtype.itemsize + BYTES_OF_TEXT)
         if self._room < 0:
             raise in_file(self.path, f"holds more than {LARGEST_TEXTS // MIB} MiB of texts", "expected less")
         self._check(name)
