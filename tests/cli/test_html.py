@@ -113,7 +113,7 @@ def test_a_budget_that_nothing_fits_is_warned_of(tmp_path, capsys):
     [
         (["--html", "out.safetensors"], 2, "it is written as HTML"),
         (["--html", "nowhere/out.html"], 3, "no such folder"),
-        (["--html", "."], 3, "no regular file"),
+        (["--html", "."], 3, "it is the name of a folder"),
         (["--html", ""], 3, "the name is empty"),
         (["--html-budget", "2MB"], 2, "found no page"),
         (["--html", "out.html", "--html-budget", "big"], 2, "expected a size such as"),
