@@ -8,7 +8,8 @@ from selenium.webdriver.common.keys import Keys
 from attn_cli.benchmark.statistics import summarize
 from attn_cli.reporters.html.bench import write_bench_page
 from attn_cli.reporters.json_report import bench_document
-from tests.browser.test_opening import FOCUSED, SCREENS
+from tests.browser.tabbing import tab_reaches_everything
+from tests.browser.test_opening import SCREENS
 from tests.reporters.bench_results import EMPTY, FULL, REPORTS, result
 from tests.reporters.html.bench_pages import HOSTILE, report_saying
 
@@ -221,18 +222,7 @@ def test_nothing_that_a_text_says_is_done(browser, bench_pages):
 def test_the_tab_key_reaches_everything_and_shows_where_it_is(browser, bench_pages):
     browser.open(bench_pages["bench-gpu"], "result=0")
     settle(browser)
-    seen = 0
-    for _ in range(100):
-        browser.press(Keys.TAB)
-        at = browser.run(FOCUSED)
-        if at is None or not at["isNew"]:
-            break
-        assert at["isMarked"], f"the focus does not show on {at['what']}"
-        assert at["isSeen"], f"the focus is out of sight on {at['what']}"
-        seen += 1
-    reachable = """return [...document.querySelectorAll("a[href], button, select, summary, [tabindex]")].filter(
-        (one) => one.tabIndex >= 0 && one.checkVisibility({visibilityProperty: true})).length"""
-    assert seen >= browser.run(reachable)
+    tab_reaches_everything(browser)
 
 
 def test_it_prints_on_paper(browser, bench_pages):

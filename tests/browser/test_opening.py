@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from selenium.webdriver.common.keys import Keys
+
+from tests.browser.tabbing import tab_reaches_everything
 
 PAGES = ("minilm", "odd", "long", "hostile")
 SCREENS = {"telephone": (400, 800), "window": (1280, 900), "wide": (1920, 1080)}
@@ -104,31 +105,9 @@ def test_a_page_that_a_browser_saved_as_it_stood_opens_again(browser, pages, tmp
     assert len(browser.all("#help h2")) == 1
 
 
-FOCUSED = """const at = document.activeElement;
-if (!at || at === document.body) return null;
-const style = getComputedStyle(at), ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
-const box = at.getBoundingClientRect();
-const isSeen = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
-window.attnSeen = window.attnSeen || new Set();
-const isNew = !window.attnSeen.has(at);
-window.attnSeen.add(at);
-return {what: at.outerHTML.slice(0, 120), isMarked: ring || style.boxShadow !== "none", isSeen, isNew}"""
-
-
 def test_the_tab_key_reaches_everything_and_shows_where_it_is(browser, pages, part):
     browser.open(pages.odd().path, part)
-    seen = 0
-    for _ in range(150):
-        browser.press(Keys.TAB)
-        at = browser.run(FOCUSED)
-        if at is None or not at["isNew"]:
-            break
-        assert at["isMarked"], f"the focus does not show on {at['what']}"
-        assert at["isSeen"], f"the focus is out of sight on {at['what']}"
-        seen += 1
-    reachable = """return [...document.querySelectorAll("a[href], button, select, input, summary, [tabindex]")].filter(
-        (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility({visibilityProperty: true})).length"""
-    assert seen >= browser.run(reachable)
+    tab_reaches_everything(browser)
 
 
 def test_it_prints_on_paper(browser, pages, part):

@@ -95,6 +95,16 @@ def start_rss() -> int:
     return warm("run", "there-is-no-such.safetensors").max_rss
 
 
+def told_of_contents(folder: Path, suffix: str, contents: dict[str, bytes]) -> dict[str, str]:
+    """Write files of these contents and give what one process says of each; no other file may come of it."""
+    paths = {case: folder / f"{number}{suffix}" for number, case in enumerate(contents)}
+    for case, path in paths.items():
+        path.write_bytes(contents[case])
+    with unharmed(folder):
+        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
+    return {case: said[path] for case, path in paths.items()}
+
+
 def _check_streams(ended: Ended, code: int) -> None:
     assert not ended.timed_out, "it hangs"
     text = ended.err

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests.cli.process import MINILM
-from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_contents, unharmed
 from tests.hostile.making import NUMBERS, entry, safetensors, three
 from tests.hostile.warm import warm
 
@@ -46,13 +46,9 @@ FEW = ("not UTF-8", "a key twice", "deep lists")
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What one process says of every small file as an index."""
-    folder = tmp_path_factory.mktemp("broken")
-    paths = {case: folder / f"{number}.safetensors.index.json" for number, case in enumerate(SMALL)}
-    for case, path in paths.items():
-        path.write_bytes(BROKEN[case][0])
-    with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
-    return {case: said[path] for case, path in paths.items()}
+    return told_of_contents(
+        tmp_path_factory.mktemp("broken"), ".safetensors.index.json", {case: BROKEN[case][0] for case in SMALL}
+    )
 
 
 @pytest.mark.parametrize("case", SMALL)

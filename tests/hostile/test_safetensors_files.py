@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_contents
 from tests.hostile.making import DATA, SIZE, entry, safetensors, three
 from tests.hostile.warm import warm
 
@@ -146,13 +146,9 @@ SMALL = [case for case in BROKEN if case not in LARGE]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What one process says of every small file."""
-    folder = tmp_path_factory.mktemp("broken")
-    paths = {case: folder / f"{number}.safetensors" for number, case in enumerate(SMALL)}
-    for case, path in paths.items():
-        path.write_bytes(BROKEN[case][0])
-    with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
-    return {case: said[path] for case, path in paths.items()}
+    return told_of_contents(
+        tmp_path_factory.mktemp("broken"), ".safetensors", {case: BROKEN[case][0] for case in SMALL}
+    )
 
 
 @pytest.mark.parametrize("case", SMALL)
