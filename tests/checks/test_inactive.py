@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from attn_cli.attention.selection import Selection
@@ -17,8 +18,9 @@ def with_values(factor, head=2, **options):
     return changed(call, v=v)
 
 
-def test_small_values_make_a_head_inactive():
-    found = finding(Inactive(), with_values(0.01))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_small_values_make_a_head_inactive(dtype):
+    found = finding(Inactive(), with_values(0.01, dtype=dtype))
     assert (found.code, found.severity, found.count, found.place.head) == ("ATTN017", "info", 1, 2)
     assert "1 of 6 heads is inactive" in found.message
     assert "its values are small" in found.message

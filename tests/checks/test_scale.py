@@ -28,9 +28,10 @@ def test_a_scale_of_one_over_d_is_doubled(dim):
     assert f"--scale {dim**-0.5:.6g}" in found.hint
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("dim", [16, 64, 128])
-def test_a_query_that_was_scaled_before_is_doubled(dim):
-    call = long(dim=dim)
+def test_a_query_that_was_scaled_before_is_doubled(dim, dtype):
+    call = long(dim=dim, dtype=dtype)
     found = finding(Scale(), changed(call, q=call.inputs.q * dim**-0.5))
     assert "as if it had been multiplied by 1/√D" in found.message
     assert "--scale 1," in found.hint

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from attn_cli.attention.types import accumulation_dtype
 from attn_cli.checks.evidence import Evidence
 from attn_cli.inspection.findings.rules import Rule, place_in_call
 from attn_cli.inspection.types import Finding
@@ -71,5 +72,5 @@ def _cause(evidence: Evidence, head: int) -> str:
 def _sizes(v: Tensor) -> Tensor:
     """Root mean square of the finite values of every key/value head."""
     sound = torch.where(v.isfinite(), v, 0.0)
-    norms: Tensor = torch.linalg.vector_norm(sound, dim=(0, 2, 3), dtype=torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(sound, dim=(0, 2, 3), dtype=accumulation_dtype(v.dtype))
     return norms / math.sqrt(v[:, 0].numel())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attn_cli.attention.types import accumulation_dtype
 from attn_cli.checks.evidence import Evidence
 from attn_cli.inspection.findings.rules import Rule
 from attn_cli.inspection.types import Finding, Place
@@ -115,4 +116,5 @@ def _is_usual(deviation: float) -> bool:
 def _rms(x: Tensor) -> float:
     """Root mean square of the finite numbers."""
     sound = torch.where(x.isfinite(), x, 0.0)
-    return float(torch.linalg.vector_norm(sound, dtype=torch.float32)) / math.sqrt(max(int(x.isfinite().sum()), 1))
+    norm = torch.linalg.vector_norm(sound, dtype=accumulation_dtype(x.dtype))
+    return float(norm) / math.sqrt(max(int(x.isfinite().sum()), 1))

@@ -177,3 +177,10 @@ def test_no_other_cause_is_claimed(thread, checked):
 def test_the_remedy_on_the_command_line_is_one(thread, checked):
     findings = checked(thread, *thread.cure)[1]
     assert {finding["code"] for finding in findings} == thread.left, told(findings)
+
+
+@each
+def test_in_float64_nothing_else_is_claimed(thread, checked):
+    """There no kernel of half precision runs, and no number is too large for it."""
+    codes = {finding["code"] for finding in checked(thread, "--dtype", "float64")[1]}
+    assert codes - thread.suspected <= {named.code for named in thread.named}
