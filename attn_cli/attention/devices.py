@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
         UsageError: where there is no such kind of device.
         ResourceError: where this machine has no such device.
     """
-    torch_compat.settle_matrix_products()
+    torch_compat.settle_math_functions()
     if name == "auto":
         return torch.device(_best_kind())
     try:

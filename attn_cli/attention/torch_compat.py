@@ -24,6 +24,7 @@ SDPA_KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
+MATH_FUNCTIONS = (torch.exp, torch.log, torch.log10, torch.sqrt, torch.tanh)
 MOST_SHAPES = 256
 
 
@@ -237,17 +238,14 @@ def shared_bytes_of_program(device: torch.device) -> int:
 
 
 @functools.cache
-def settle_matrix_products() -> None:
-    """Make the process's first matrix product on the CPU in one thread, once.
+def settle_math_functions() -> None:
+    """Call each mathematical function that attn uses once on the CPU, in one thread, before many threads call it.
 
-    Where two threads made it together, the heads of one of them were off by 2^-15, as in half precision, about once in
-    thirty processes (seen with PyTorch 2.13 on an AVX-512 machine); every later product was right.
+    PyTorch's builds for x86 hand them to Intel's MKL, which chooses a function's kernel at its first call. Where
+    several threads make that call together, one of them may run a kernel of less precision, with errors of 2^-15;
+    every later call is right (https://github.com/pytorch/pytorch/issues/188792). ``attn diff`` saw it in one process
+    of 10 to 240.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        x = torch.ones(4, 32, 32)
-        torch.bmm(x, x.mT)
-        torch.bmm(x, x)
-    finally:
-        torch.set_num_threads(threads)
+    for dtype in (torch.float32, torch.float64):
+        for function in MATH_FUNCTIONS:
+            function(torch.ones(1, dtype=dtype))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from attn_cli.attention.ambient import plainly
-from attn_cli.attention.torch_compat import settle_matrix_products
+from attn_cli.attention.torch_compat import settle_math_functions
 from attn_cli.attention.types import AttentionInputs, dtype_name
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
@@ -144,7 +144,7 @@ def watch(call: CaughtCall) -> WatchedCall:
 
 def _watched(call: CaughtCall) -> WatchedCall:
     start, inputs = time.perf_counter(), call.inputs
-    settle_matrix_products()
+    settle_math_functions()
     inspection = inspect(inputs, OPTIONS)
     verification = _verification(call, inspection.output)
     of_output = None if verification is None else verification_finding(verification)
