@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import attn_cli
 from attn_cli.errors import AttnError, InputError, UsageError
 from attn_cli.reporters.schema import schema_for
-from tests.cli.process import ROOT, SAMPLES, environment
+from tests.cli.process import ROOT, SAMPLES, attn, environment
 
 HOSTILE = ["<script>alert(1)</script>", "&amp;", '"><img src=x onerror=y>', "\x1b[31mred", "[bold]x[/bold]", "a\nb"]
 
@@ -305,11 +305,8 @@ def test_show_prints_the_report_of_attn_run(capsys, tmp_path, monkeypatch):
     attn_cli.inspect(q, k, v).show()
     printed = capsys.readouterr().out
     save_file({"q": q, "k": k, "v": v}, tmp_path / "x.safetensors")
-    done = subprocess.run(
-        [sys.executable, "-m", "attn_cli", "run", str(tmp_path / "x.safetensors"), "--device", "cpu"],
-        capture_output=True, text=True, cwd=ROOT, env=environment(COLUMNS="80"), check=True,
-    )  # fmt: skip
-    ours, theirs = (text.split("Steps")[1].split("\nTime")[0] for text in (printed, done.stdout))
+    done = attn("run", str(tmp_path / "x.safetensors"), "--device", "cpu", COLUMNS="80")
+    ours, theirs = (text.split("Steps")[1].split("\nTime")[0] for text in (printed, done.stdout.decode()))
     assert ours == theirs
 
 
@@ -347,11 +344,7 @@ def test_its_dict_is_the_document_of_attn_run():
 
 
 def attn_run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "attn_cli", "run", *map(str, arguments), "--json", "--device", "cpu"],
-        capture_output=True, text=True, cwd=ROOT, env=environment(), check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)["data"]
+    return attn("run", *map(str, arguments), "--json", "--device", "cpu").json["data"]
 
 
 def test_a_file_gives_the_heads_of_attn_run():

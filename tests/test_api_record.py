@@ -4,7 +4,6 @@ import gc
 import glob
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -19,7 +18,7 @@ from torch import nn
 import attn_cli
 from attn_cli.errors import AttnError, UsageError
 from attn_cli.reporters.terminal.recorded import HEARD
-from tests.cli.process import ROOT, environment
+from tests.cli.process import python
 
 
 def model(layers=2, seed=0):
@@ -121,8 +120,7 @@ def test_sys_exit_within_the_block_is_no_reason_to_lose_calls(tmp_path):
         "    torch.nn.functional.scaled_dot_product_attention(*torch.randn(3, 1, 2, 5, 8))\n"
         "    sys.exit(3)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
-    assert done.returncode == 3
+    assert python(program, cwd=tmp_path).returncode == 3
     assert len(attn_cli.load(tmp_path / "c.safetensors")) == 1
 
 
@@ -289,10 +287,8 @@ def test_a_line_that_the_disk_took_in_part_is_not_in_the_file(tmp_path):
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "assert 'OSError' in recording.heard.fault\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT))
-    )
-    assert done.returncode == 0
+    done = python(program, cwd=tmp_path)
+    assert done.returncode == 0, done.err
     assert [json.loads(line)["number"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == [0]
 
 
@@ -332,9 +328,8 @@ def test_a_forked_child_has_no_part_in_the_recording(tmp_path):
         "    os._exit(0)\n"
         "os.waitpid(child, 0)\n"
     )
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)), check=True
-    )
+    done = python(program, cwd=tmp_path)
+    assert done.returncode == 0, done.err
     assert len(attn_cli.load(tmp_path / "c.safetensors")) == 1
     assert os.listdir(tmp_path) == ["c.safetensors"]
 
@@ -354,7 +349,7 @@ def test_a_forked_child_has_no_part_in_the_recording(tmp_path):
         ("c.safetensors", {"max_bytes": -1}, "max_bytes -1: expected a whole number from 0"),
         ("c.jsonl", {"max_bytes": 9, "stats": True}, "expected none with stats"),
         ("c.safetensors", {"tokenizer": "tokenizer.json"}, "tokenizer"),
-        ("c.safetensors", {"tokenizer": __file__}, "it is no whole JSON .*expected a tokenizer.json"),
+        ("c.safetensors", {"tokenizer": __file__}, "it is not valid JSON .*expected a tokenizer.json"),
         ("c.safetensors", {"heads": 1.0}, "heads 1.0: expected a whole number"),
         ("c.safetensors", {"heads": [True]}, "heads True: expected a whole number"),
         ("c.safetensors", {"calls": 5}, "calls 5: expected"),

@@ -16,6 +16,7 @@ from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.names import step_of, without_step
 from attn_cli.inputs.source import CallSource
 from attn_cli.inputs.text import shown
+from attn_cli.pipeline import resource_errors
 from attn_cli.reporters.terminal.text import count
 
 
@@ -62,7 +63,11 @@ class StoredCall:
 
     @property
     def q(self) -> Tensor:
-        """The queries as the file has them, on the CPU, mapped where the format allows it; not to be written to."""
+        """The queries as the file has them, on the CPU: a copy, which nothing that becomes of the file changes.
+
+        Raises:
+            AttnError: of ``attn_cli.errors``, where the file changed, or memory has no room for them.
+        """
         return self._tensor(0)
 
     @property
@@ -76,8 +81,10 @@ class StoredCall:
         return self._tensor(2)
 
     def _tensor(self, number: int) -> Tensor:
-        with told_in_python():
-            return self._plan.file.read(self._plan.call.triple[number])
+        with told_in_python(), resource_errors("cpu"):
+            x = self._plan.file.read(self._plan.call.triple[number]).clone()
+            self._plan.check_unchanged()
+            return x
 
     def inspect(
         self, *, top: SupportsIndex = 3, weights: bool = False, similarity: bool = False, backend: str = "auto",

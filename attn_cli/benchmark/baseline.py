@@ -70,8 +70,11 @@ def load(path: str | Path) -> Baseline:
         data = _mapping(document["data"])
         environment = {shown(key): _setting(value) for key, value in _mapping(data["environment"]).items()}
         entries = [_mapping(entry) for entry in _sequence(data["results"])]
-        samples = dict(_entry(entry) for entry in entries if _is_measured(entry))
-        known = {_key(entry): _yardstick(entry) for entry in entries if _is_measured(entry)}
+        measured = [entry for entry in entries if _is_measured(entry)]
+        samples = dict(_entry(entry) for entry in measured)
+        known = {_key(entry): _yardstick(entry) for entry in measured}
+        if len(samples) < len(measured):
+            raise ValueError("two results of one backend and case")
         environment["device"]
     except KeyError as error:
         _refuse(file, f"{error.args[0]} is missing in it")
@@ -115,8 +118,7 @@ def compare(report: BenchReport, baseline: Baseline, margin: float = MARGIN) -> 
         if result.status in LOST_STATUS and (result.backend, result.case) in baseline.samples
     )
     if measured and not entries and not lost:
-        hint = "run the same backends, dtypes, shapes and mode as the baseline did, or write a new one with --save"
-        raise UsageError(f"--baseline {baseline.file}: it has no result in common with this run", hint)
+        raise nothing_in_common(baseline)
     missing = len(measured.keys() ^ baseline.samples.keys()) - len(lost)
     notes = (*_machine_notes(entries, margin), *_notes(report.environment, baseline.environment))
     return Comparison(baseline.file, entries, missing, notes, lost)
@@ -158,8 +160,17 @@ def check_environment(environment: Mapping[str, Setting], baseline: Baseline) ->
     for name in MUST_AGREE:
         old, new = baseline.environment.get(name), environment.get(name)
         if old != new:
-            message = f"--baseline {baseline.file}: {_difference(name, old, new)}; the two cannot be compared"
-            raise UsageError(message, "run both with the same device and settings, or write a new one with --save")
+            message = f"{baseline.file}: {_difference(name, old, new)}; expected the same device and settings"
+            raise UsageError(message, "run both with the same, or write a new one with --save")
+
+
+def nothing_in_common(baseline: Baseline) -> UsageError:
+    """The refusal of a baseline that no result of a run could be compared with."""
+    message = f"{baseline.file}: has no result in common with this run"
+    return UsageError(
+        f"{message}; expected the same backends, dtypes, shapes and mode",
+        "run what the baseline did, or write a new one with --save",
+    )
 
 
 def _machine_notes(entries: Sequence[Compared], margin: float) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from attn_cli.attention.devices import resolve_device
-from attn_cli.benchmark.baseline import Baseline, check_environment, compare, load
+from attn_cli.benchmark.baseline import Baseline, check_environment, compare, load, nothing_in_common
 from attn_cli.benchmark.clock import Clock, clock_for
 from attn_cli.benchmark.contenders import CONTENDERS
 from attn_cli.benchmark.environment import describe
@@ -118,8 +118,7 @@ def _usable_baseline(path: str, plan: BenchPlan, clock: Clock) -> Baseline:
     check_environment(describe(plan.device, clock.flushed_bytes), baseline)
     planned = {(backend, case) for backend in plan.backends for case in plan.cases}
     if not planned & baseline.samples.keys():
-        hint = "run the same backends, dtypes, shapes and mode as the baseline did, or write a new one with --save"
-        raise UsageError(f"--baseline {path}: it has no result in common with this run", hint)
+        raise nothing_in_common(baseline)
     return baseline
 
 

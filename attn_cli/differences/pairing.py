@@ -45,7 +45,8 @@ def pair_tensors(named: NamedTensors, matched: Matched) -> Pairing:
     meant = [_meant(named.options, file.names, matched, side) for side, file in enumerate(files)]
     there = [set(file.names) for file in files]
     same = {name: name for name in meant[0] if name in there[1]}
-    told = [(one, other) for one, other in both.pairs if one not in there[1] and other not in there[0]]
+    alone = there[0] - there[1], there[1] - there[0]  # what is in a file of weights is in neither
+    told = [(one, other) for one, other in both.pairs if one in alone[0] and other in alone[1]]
     same.update({one: other for one, other in told if named.alike(one, other)})
     used = [{pair[side] for pair in told} | of_side for side, of_side in enumerate((both.left, both.right))]
     only = [

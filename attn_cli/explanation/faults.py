@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from attn_cli.attention.masks import MOST_CONSTANTS
+from attn_cli.attention.types import CallIndex, ModuleInputs
 from attn_cli.explanation.hiding import is_constant
 from attn_cli.explanation.one_row import OneRow
 from attn_cli.explanation.steps import RowSteps
 from attn_cli.explanation.types import KernelRow
+from attn_cli.inspection.findings import module_findings
 from attn_cli.inspection.findings.broken import INPUT_HINT, ROW_HINT, first_of, is_above, kind_of
 from attn_cli.inspection.findings.rules import (
     EMPTY_ROW,
@@ -56,7 +58,25 @@ def _inputs(row: OneRow, steps: RowSteps, where: Where) -> list[Finding]:
         found += _in_keys(row, steps, where)
     if not bool(steps.output.isfinite().all()):
         found += _in_values(row, steps, where)
-    return [*found, *_in_rules(steps, where), *_in_projection(row, where)]
+    return [*_before_projection(row, found, where), *found, *_in_rules(steps, where), *_in_projection(row, where)]
+
+
+def _before_projection(row: OneRow, found: list[Finding], where: Where) -> list[Finding]:
+    """What broke q, k or v of this head, where that was not in the file but is of its projection."""
+    module, kv_head = row.inputs, where.kv_head
+    broken = {f"W_{one.place.tensor}" for one in found}
+    if not isinstance(module, ModuleInputs) or kv_head is None or not broken:
+        return []
+    q, k, v = (len(layer.weight) for layer in (module.W_q, module.W_k, module.W_v))
+    before = []
+    for one in module_findings(module, CallIndex.whole(1, 1, 1), (where.head * q, kv_head * k, kv_head * v)):
+        place, tensor = one.place, (one.place.tensor or "").partition(".")[0]
+        if tensor in broken:
+            before.append(one)
+        elif not tensor.startswith("W_"):
+            query = None if place.query is None else where.query
+            before.append(replace(one, place=replace(place, batch=where.batch, query=query)))
+    return before
 
 
 def _in_rules(steps: RowSteps, where: Where) -> list[Finding]:

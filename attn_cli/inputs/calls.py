@@ -95,11 +95,11 @@ def find_calls(names: Sequence[str], projections: Sequence[Projections]) -> Foun
     by_prefix = _by_prefix(names)
     read = [_read_prefix(prefix, roles) for prefix, roles in by_prefix.items()]
     whole = [found for found in read if isinstance(found, CallNames)]
-    holders = frozenset(call.prefix for call in whole)
+    owned = _owned(projections, frozenset(call.prefix for call in whole))
     calls = [
         _with_shared(served, by_prefix)
         for call in whole
-        for served in ([call] if call.is_projected else _serving(call, _own_projections(call, projections, holders)))
+        for served in ([call] if call.is_projected else _serving(call, owned.get(call.prefix, [])))
     ]
     return FoundCalls(tuple(calls), tuple(found for found in read if isinstance(found, Incomplete)))
 
@@ -156,17 +156,20 @@ def _triple(roles: Mapping[str, tuple[str, ...]], wanted: Triple) -> Triple | No
 
 def _preferred(roles: Mapping[str, tuple[str, ...]], role: str) -> str | None:
     """The name whose alias comes first."""
-    order = ALIASES[role]
-    return min(roles.get(role, ()), key=lambda name: order.index(split_name(name)[1].lower()), default=None)
+    order, names = ALIASES[role], roles.get(role, ())
+    if len(names) < 2:
+        return names[0] if names else None
+    return min(names, key=lambda name: order.index(split_name(name)[1].lower()))
 
 
-def _own_projections(call: CallNames, projections: Sequence[Projections], holders: frozenset[str]) -> list[Projections]:
-    """The weights behind a call's prefix that no other call deeper down lays claim to."""
-    return [
-        layers
-        for layers in projections
-        if layers.has_inputs and next((p for p in with_parents(layers.root) if p in holders), None) == call.prefix
-    ]
+def _owned(projections: Sequence[Projections], holders: frozenset[str]) -> Mapping[str, list[Projections]]:
+    """By a call's prefix the weights behind it that no other call deeper down lays claim to."""
+    owned: dict[str, list[Projections]] = {}
+    for layers in projections:
+        owner = next((p for p in with_parents(layers.root) if p in holders), None)
+        if layers.has_inputs and owner is not None:
+            owned.setdefault(owner, []).append(layers)
+    return owned
 
 
 def _serving(call: CallNames, projections: Sequence[Projections]) -> list[CallNames]:
@@ -180,9 +183,10 @@ def _serving(call: CallNames, projections: Sequence[Projections]) -> list[CallNa
 
 def _with_shared(call: CallNames, by_prefix: ByPrefix) -> CallNames:
     """The call with its lengths, masks, biases, sinks and token ids: its own, else those it stands in."""
+    around = [by_prefix[prefix] for prefix in with_parents(call.prefix) if prefix in by_prefix]
 
     def nearest(role: str) -> tuple[str, ...]:
-        return next((by_prefix[p][role] for p in with_parents(call.prefix) if role in by_prefix.get(p, {})), ())
+        return next((roles[role] for roles in around if role in roles), ())
 
     def one(role: str) -> str | None:
         return _preferred({role: nearest(role)}, role)

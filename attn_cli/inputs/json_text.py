@@ -71,15 +71,29 @@ def parsed(content: bytes, label: str, expected: str, what: str = "it") -> objec
         raise in_file(label, f"{what} is not UTF-8 at byte {error.start}", expected) from error
     except RecursionError as error:
         raise in_file(label, f"{what} is nested too deeply", expected) from error
+    except _ConstantError as error:
+        raise in_file(label, f"{what} is not valid JSON: it holds {error}", expected) from error
     except _TwiceError as error:
         raise in_file(label, f"{what} names {shown(str(error))} twice", "expected each name once") from error
     except ValueError as error:
-        raise in_file(label, f"{what} is no whole JSON ({shown(str(error), 160)})", expected) from error
+        raise in_file(label, f"{what} is not valid JSON{_why(error)}", expected) from error
     return found
+
+
+def _why(error: ValueError) -> str:
+    if not isinstance(error, json.JSONDecodeError):  # all else that Python refuses
+        return ": it holds a number of too many digits"
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        return ": it ends in the middle" if error.doc.strip() else ": it is empty"
+    return f" ({shown(str(error), 160)})"
 
 
 class _TwiceError(Exception):
     """A key that one object has twice."""
+
+
+class _ConstantError(Exception):
+    """A number that Python reads and JSON does not have."""
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -94,4 +108,4 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise _ConstantError(name)

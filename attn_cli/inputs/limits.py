@@ -10,6 +10,8 @@ MIB = 2**20
 
 MOST_NAMES = 200_000  # tensors and single values of one file; the largest checkpoints have some 140 000
 LONGEST_NAME = 4096  # characters
+MOST_PARTS = 100  # of a name, with dots between them: modules in modules
+MOST_PAIRS = 1_000_000  # of calls and sets of projection weights, each of which may belong to the other
 MOST_AXES = 64
 LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: a safetensors header, the pickle of a .pt, a zip's directory
 
@@ -20,8 +22,9 @@ MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
 MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time
 DEEPEST = 32  # dicts in dicts
 
-MOST_MEMBERS = 20_000  # of an .npz, each of which has to be opened
+MOST_MEMBERS = 10_000  # of an .npz, each of which has to be opened
 LONGEST_ARRAY_HEADER = 10_000  # bytes of what stands before the numbers of an .npy, as many as NumPy takes
+LARGEST_ARRAY_HEADERS = 2 * MIB  # bytes of those of an .npz together, each of which NumPy takes milliseconds to read
 EXPANDED_FREELY = 512 * MIB  # bytes of all arrays of an .npz together that are small in the file beyond measure
 MOST_EXPANSION = 100  # any other is at most so many times as large as in the file
 REPEATED_FREELY = 64 * MIB  # bytes that a tensor of a .pt may have, however small its storage is
@@ -30,5 +33,6 @@ BYTES_OF_TEXT = 64  # that much, whatever its length
 
 MOST_PIPED = 4 * 2**30  # bytes through a pipe, where the format does not say how many there will be
 WRITER_SECONDS = 5.0  # to wait for somebody to write to a named pipe
+SILENCE_SECONDS = 5.0  # without a byte from a pipe, until attn says that it waits
 
 COPIED = 16 * MIB  # bytes; a tensor that is larger is mapped into memory

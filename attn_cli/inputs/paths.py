@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
 import os
 import select
 import stat
@@ -14,11 +15,13 @@ from typing import BinaryIO
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.limits import WRITER_SECONDS
 from attn_cli.inputs.text import shown
+from attn_cli.inputs.waiting import WaitedFor
 
 STDIN = "-"
 LONGEST_PATH = 4096  # characters, as of a path that can be
 EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
 JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
+FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 FAILING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # no fault of the file's
 
 
@@ -42,8 +45,7 @@ def check_readable(path: str, expected: str = EXPECTED) -> None:
             what = "socket" if stat.S_ISSOCK(mode) else "device"
             raise in_file(path, f"is a {what}", expected)
         if stat.S_ISREG(mode):
-            with open(path, "rb"):
-                return
+            os.close(open_regular(path, path, expected))
     except (FileNotFoundError, NotADirectoryError):
         raise in_file(path, "no such file", expected, _alike(path)) from None
     except (OSError, ValueError) as error:
@@ -51,30 +53,52 @@ def check_readable(path: str, expected: str = EXPECTED) -> None:
 
 
 def check_regular(path: str, expected: str = EXPECTED) -> None:
-    """Refuse whatever :func:`check_readable` refuses, and a pipe: what cannot be sought in.
+    """Refuse whatever :func:`check_readable` refuses, and a pipe or standard input: what cannot be sought in.
 
     Raises:
         InputError: where it is no regular file that may be read.
     """
     check_readable(path, expected)
-    if not is_regular(path):
-        raise in_file(path, "is a pipe", expected, "copy it to a file first")
+    if path == STDIN or not is_regular(path):
+        what = "standard input" if path == STDIN else "a pipe"
+        raise in_file(path, f"is {what}", expected, "copy it to a file first")
+
+
+def open_regular(path: str, label: str, expected: str = EXPECTED) -> int:
+    """The number of a regular file, open for reading; what was one and is a pipe by now is not waited for.
+
+    Args:
+        path: of the file.
+        label: how messages name it.
+        expected: what it should be, for the message.
+
+    Raises:
+        InputError, ResourceError: where it is no regular file, or cannot be opened.
+    """
+    try:
+        number = os.open(path, FLAGS)
+    except (OSError, ValueError) as error:
+        raise unreadable(label, error, "a file that you may read", "opened") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise in_file(label, "is no longer the file that it was", expected)
+    return number
 
 
 def opened(path: str, expected: str = EXPECTED) -> BinaryIO:
     """A file or a named pipe, open for reading; a pipe, once its first byte is there.
 
     Raises:
-        InputError: where nobody writes to the pipe.
+        InputError: where nobody writes to the pipe, or what was a file is none by now.
         OSError: where it cannot be opened.
     """
     if is_regular(path):
-        return open(path, "rb")
+        return os.fdopen(open_regular(path, path, expected), "rb")
     number = _open_pipe(path, expected)
     if not select.select([number], [], [], WRITER_SECONDS)[0]:
         os.close(number)
         raise _silent(path, expected)
-    return os.fdopen(number, "rb")
+    return io.BufferedReader(WaitedFor(number, path))
 
 
 def _open_pipe(path: str, expected: str) -> int:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.call_site import LAST_CALL, call_number
 from attn_cli.inputs.calls import CallNames, FoundCalls, Incomplete, find_calls
+from attn_cli.inputs.collecting import nothing_collected
 from attn_cli.inputs.given_tokens import GivenTokens, read_given_tokens
+from attn_cli.inputs.limits import MOST_PAIRS, MOST_PARTS
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.matching import ambiguous, listed, nearest_projections
 from attn_cli.inputs.names import is_behind, is_meant, step_of, without_step
@@ -35,7 +37,8 @@ def plan_calls(options: ReadOptions, file: TensorFile, weights: TensorFile | Non
     Raises:
         InputError: where there is none, or it is unclear which is meant.
     """
-    return _Planner(options, file, weights).plans()
+    with nothing_collected():
+        return _Planner(options, file, weights).plans()
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,10 @@ class _Planner:
 
     def plans(self) -> tuple[CallPlan, ...]:
         """The plans, each with its weights."""
+        _check_parts(self.file)
         projections = find_projections((self.weights or self.file).names)
         found = self._found(projections)
+        self._check_pairs(found, projections)
         meant = self._of_steps(self._of_layer(self._behind_prefix(found, projections), found, projections))
         chosen = self._chosen_prefix(meant, projections)
         served = self._served([(call, self._weights_of(call, projections, chosen)) for call in meant])
@@ -57,6 +62,13 @@ class _Planner:
             self._check_ids([call for call, _ in served], given)
         unused = tuple(self.file.info(name) for name in self._unused(found.calls, projections, given))
         return _in_order([self._plan(*one, unused, given) for one in served])
+
+    def _check_pairs(self, found: FoundCalls, projections: Sequence[Projections]) -> None:
+        """Refuse more calls and more weights than can be compared with one another."""
+        modules = len({without_step(call.prefix) for call in found.calls})
+        if modules * len(projections) > MOST_PAIRS:
+            said = f"holds {modules} calls for {len(projections)} sets of projection weights"
+            raise in_file(self.file.path, said, f"expected at most {MOST_PAIRS} pairs of one and the other")
 
     def _plan(
         self, call: CallNames, layers: Projections | None, unused: tuple[TensorInfo, ...], given: GivenTokens
@@ -215,6 +227,14 @@ class _Planner:
             if near or call.is_projected:
                 used.update(call.names, *(() if self.weights else (layers.names for layers in near)))
         return [name for name in self.file.names if name not in used]
+
+
+def _check_parts(file: TensorFile) -> None:
+    most = max((name.count(".") for name in file.names), default=0) + 1
+    if most > MOST_PARTS:
+        raise in_file(
+            file.path, f"a name in it has {most} parts with dots between them", f"expected {MOST_PARTS} at most"
+        )
 
 
 def _in_order(plans: Sequence[CallPlan]) -> tuple[CallPlan, ...]:

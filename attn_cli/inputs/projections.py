@@ -116,11 +116,13 @@ class _Tree:
     def roots(self, *ends: str) -> Iterator[str]:
         """What stands before each name that ends in one of these, once."""
         found: dict[str, None] = {}
-        for end in ends:
-            for lower, name in self._names.items():
-                if lower == end.lower():
+        lower_ends = tuple(end.lower() for end in ends)
+        near = [(lower, name) for lower, name in self._names.items() if lower.endswith(lower_ends)]
+        for end in lower_ends:
+            for lower, name in near:
+                if lower == end:
                     found[""] = None
-                elif lower.endswith(f".{end.lower()}"):
+                elif lower.endswith(f".{end}"):
                     found[name[: -len(end) - 1]] = None
         yield from found
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.json_text import parsed
 from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_NAMES
-from attn_cli.inputs.paths import STDIN, is_regular
+from attn_cli.inputs.paths import STDIN, is_regular, opened
 from attn_cli.inputs.text import shown
 
 INDEX = ".index.json"
@@ -25,25 +26,27 @@ def shards_of(path: str | None) -> tuple[str, ...]:
     if path is None or not path.lower().endswith(INDEX):
         return ()
     try:
-        names = sorted(set(read_weight_map(path, path).values())) if is_regular(path) else []
+        if not is_regular(path):
+            return ()
+        with opened(path) as stream:
+            names = sorted(set(read_weight_map(stream, path).values()))
     except (OSError, ValueError, InputError):
         return ()
     return tuple(os.path.join(os.path.dirname(path), name) for name in names)
 
 
-def read_weight_map(path: str, label: str) -> dict[str, str]:
+def read_weight_map(stream: BinaryIO, label: str) -> dict[str, str]:
     """By name of a tensor, the name of the file that it is in.
 
     Args:
-        path: of a regular file.
+        stream: the index.
         label: how messages name it.
 
     Raises:
         InputError: where it is no index, is too large, or names a file outside its own folder.
         OSError: where it cannot be read.
     """
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_HEADER + 1)
+    content = stream.read(LARGEST_HEADER + 1)
     if len(content) > LARGEST_HEADER:
         raise in_file(label, f"has more than {LARGEST_HEADER // MIB} MiB", f"expected {KIND}")
     return _checked(parsed(content.removeprefix(codecs.BOM_UTF8), label, f"expected {KIND}"), label)

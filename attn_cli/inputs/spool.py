@@ -14,7 +14,8 @@ from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.limits import MOST_PIPED
 from attn_cli.inputs.paths import STDIN, opened
 from attn_cli.inputs.readers.safetensors_header import PREFIX, header_length, read_header
-from attn_cli.inputs.signatures import LENGTH, SAFETENSORS, signature
+from attn_cli.inputs.signatures import LENGTH, SAFETENSORS, signature, told_of
+from attn_cli.inputs.waiting import WaitedFor
 from attn_cli.interruption import held_back, mark_unfinished, remove_unfinished
 
 CHUNK = 2**20  # bytes
@@ -33,7 +34,8 @@ def spool_stdin() -> str:
         raise in_file(STDIN, "standard input is closed", EXPECTED)
     if sys.stdin.isatty():
         raise in_file(STDIN, "standard input is a terminal", EXPECTED, "cat FILE | attn run -")
-    return spool(sys.stdin.buffer, STDIN)
+    number = sys.stdin.buffer.fileno()
+    return spool(io.BufferedReader(WaitedFor(number, "standard input", closefd=False)), STDIN)
 
 
 def spool_pipe(path: str) -> str:
@@ -87,7 +89,7 @@ def _copy(stream: BinaryIO, file: BinaryIO, label: str) -> None:
         raise in_file(label, f"{what} is empty", EXPECTED)
     kind = signature(head)
     if kind is None:
-        raise in_file(label, "is in no format that attn knows", EXPECTED)
+        raise in_file(label, "is in no format that attn knows", EXPECTED, told_of(head))
     file.write(head)
     if kind == SAFETENSORS:
         head += stream.read(header_length(head, label) + PREFIX - LENGTH)

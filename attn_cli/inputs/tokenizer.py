@@ -5,6 +5,9 @@ Free of torch.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +49,12 @@ class Tokenizer:
         """
         check_tokenizer(path)
         content = read_text(path, EXPECTED)
-        found = parsed(content, path, EXPECTED)
+        has_bytes = _has_bytes(parsed(content, path, EXPECTED))
         from tokenizers import Tokenizer as Package
 
         try:
-            return cls(path, Package.from_str(content.decode()), has_bytes=_has_bytes(found))
+            with _in_silence():
+                return cls(path, Package.from_str(content.decode()), has_bytes=has_bytes)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the package's is no Exception
@@ -66,9 +70,9 @@ class Tokenizer:
             ids: ``(B, Sk)`` whole numbers.
         """
         rows = ids.tolist()
-        for number in {number for row in rows for number in row}:
-            if number not in self._known:
-                self._known[number] = self._text(number)
+        unknown = {number for row in rows for number in row} - self._known.keys()
+        with _in_silence():
+            self._known |= {number: self._text(number) for number in unknown}
         return tuple(tuple(self._known[number] for number in row) for row in rows)
 
     def _text(self, number: int) -> str:
@@ -83,6 +87,23 @@ class Tokenizer:
             return str(number)
         # Part of a character is no text by itself: then the entry tells more.
         return str(entry if not text or UNDECODED in text else text)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Keeps a panic of the package's, which it writes to descriptor 2 with a stack of its own, from being shown."""
+    try:
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # nobody sees it where it is closed, or there are no descriptors left
+        yield
+        return
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def check_tokenizer(path: str) -> None:

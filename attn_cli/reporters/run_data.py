@@ -167,21 +167,24 @@ def _output(call: CallResult) -> Entry:
 
 
 def _asked_for(result: RunResult, name: str) -> Any:
-    """A tensor of the inspection as nested lists; with several calls a list of them, each with its layer and prefix."""
+    """A tensor of the inspection as nested lists; with several calls a list of them, each with its layer and prefix.
+
+    Calls without one, as those without sinks, are left out; None where no call has one.
+    """
     tensors = [getattr(call.inspection, name) for call in result.calls]
-    if any(tensor is None for tensor in tensors):
-        return None
-    return _of_each(result, [tensor.tolist() for tensor in tensors])
+    return _of_each(result, [None if tensor is None else tensor.tolist() for tensor in tensors])
 
 
 def _of_each(result: RunResult, values: list[Any]) -> Any:
-    """What a single call has; with several calls a list of what each has."""
+    """What a single call has; with several calls a list of what each has that has something."""
     if len(values) == 1:
         return values[0]
-    return [
+    told = [
         {"layer": call.call.layer, "prefix": call.call.prefix, "values": own}
         for call, own in zip(result.calls, values, strict=True)
+        if own is not None
     ]
+    return told or None
 
 
 def _zoom(call: CallResult) -> Entry:

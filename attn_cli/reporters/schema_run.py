@@ -76,7 +76,7 @@ def _data() -> Schema:
         output=said(or_null(ref("output")), f"{several}null; each entry of layers has its own."),
         optional={
             "weights": _asked_for("--weights", "(B, Hq, Sq, Sk)", depth=4),
-            "sink_weights": _asked_for("--weights, where there are learned sinks", "(B, Hq, Sq)", depth=3),
+            "sink_weights": _asked_for("--weights, of each call that has learned sinks", "(B, Hq, Sq)", depth=3),
             "similarity": _asked_for("--similarity", "(B, Hq, Hq)", depth=3),
             "zoom": _of_each(
                 ref("zoom"), "With --zoom: the window's weights for one call, a list of such for several."

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from attn_cli.attention.backends import BACKENDS
 from attn_cli.main import main
 from attn_cli.reporters.schema import schema_for
-from tests.cli.process import MINILM, ROOT, attn, environment
-from tests.cli.test_imports import SCRIPT
+from tests.cli.process import MINILM, ROOT, attn, environment, python
+from tests.cli.test_imports import without_torch
 from tests.inputs.files import heads, write
 
 
@@ -179,23 +179,17 @@ def test_the_right_side_takes_every_backend_that_there_is():
     assert {name.value for name in AgainstName} == {"auto", "recorded", *BACKENDS}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
+def test_answers_without_torch():
+    cases = [
         (["diff", "--help"], 0),
         (["schema", "diff"], 0),
         (["diff", "sample_inputs/minilm.safetensors"], 2),
         (["diff", "README.md", "missing.safetensors"], 2),
         (["diff", "missing.safetensors", "--against", "textbook", "--json"], 2),
         (["diff", "README.md", "--against-causal-align", "x"], 2),
-    ],
-)
-def test_answers_without_torch(arguments, code):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(arguments=arguments)],
-        capture_output=True, text=True, cwd=ROOT, env=environment(),
-    )  # fmt: skip
-    assert done.stderr.splitlines()[-1] == f"imported: [], exit code: {code}"
+    ]
+    answers = without_torch(*(arguments for arguments, _ in cases))
+    assert answers == [[arguments, [], code] for arguments, code in cases]
 
 
 def test_standard_input_is_read_once_for_both_sides(tmp_path):
@@ -206,6 +200,19 @@ def test_standard_input_is_read_once_for_both_sides(tmp_path):
     assert done.returncode == 1
     assert b"alignment" in done.stdout
     assert attn("diff", "-", path, stdin=data).returncode == 0
+
+
+def test_calls_of_two_files_are_compared_by_the_weights_of_a_third(capsys, tmp_path):
+    hidden = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(0))
+    other = hidden.clone()
+    other[0, 2] += 1
+    paths = [write(tmp_path / f"{name}.safetensors", {"hidden_states": x}) for name, x in (("a", hidden), ("b", other))]
+    weights = write(tmp_path / "w.safetensors", {f"{name}_proj.weight": torch.eye(8) for name in "qkv"})
+    asked = ("--weights-file", weights, "--num-heads", "2")
+    found = document(capsys, *paths, *asked)
+    assert [one["name"] for one in found["data"]["tensors"]] == ["hidden_states"]
+    assert len(found["data"]["calls"]) == found["exit_code"] == 1
+    assert run(capsys, paths[0], paths[0], *asked)[0] == 0
 
 
 def test_three_npy_files_are_one_input(capsys, tmp_path):
@@ -235,10 +242,7 @@ def test_memory_does_not_grow_with_rows_times_keys(tmp_path):
     path = write(tmp_path / "long.safetensors", tensors)
 
     def kilobytes(queries):
-        done = subprocess.run(
-            [sys.executable, "-c", LONG, path, queries], capture_output=True, text=True, cwd=ROOT, env=environment()
-        )
-        return int(done.stderr.split()[-1])
+        return int(python(LONG, path, queries).err.split()[-1])
 
     # 1920 more rows are 31 million weights a side: 125 MB in float32.
     assert kilobytes("0-2047") - kilobytes("0-127") < 50_000

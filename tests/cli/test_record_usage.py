@@ -35,8 +35,8 @@ from tests.cli.process import attn
         ("--dtype int8 p.py", 2, ["--dtype", "int8"]),
         ("--tokenizer none.json p.py", 2, ["none.json", "tokenizer.json"]),
         ("--tokenizer folder p.py", 2, ["is a folder"]),
-        ("--tokenizer p.py p.py", 2, ["p.py: it is no whole JSON", "expected a tokenizer.json"]),
-        ("--stats --tokenizer p.py p.py", 2, ["p.py: it is no whole JSON"]),
+        ("--tokenizer p.py p.py", 2, ["p.py: it is not valid JSON", "expected a tokenizer.json"]),
+        ("--stats --tokenizer p.py p.py", 2, ["p.py: it is not valid JSON"]),
         ("--no-such-option p.py", 2, ["--no-such-option"]),
     ],
 )

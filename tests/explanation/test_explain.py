@@ -189,6 +189,32 @@ def test_the_factor_that_brings_a_nan_is_named(name, feature, key, value):
     assert broken or value == math.inf  # +∞ with a negative factor is −∞, which takes a key its weight
 
 
+MODULE = draw_call(DrawOptions(num_hiddens=24, heads=6, kv_heads=2, bias=True, dtype=torch.float32)).inputs
+
+
+@pytest.mark.parametrize(
+    ("layer", "feature", "brings"), [("W_q", 4 * 4 + 1, "q"), ("W_k", 1 * 4 + 2, "k"), ("W_v", 1 * 4, "v")]
+)
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_what_breaks_a_projection_is_named_before_what_it_broke(layer, feature, brings, part):
+    planted = getattr(getattr(MODULE, layer), part).clone()
+    planted[feature] = torch.nan
+    module = replace(MODULE, **{layer: replace(getattr(MODULE, layer), **{part: planted})})
+    found = tell(module, 1, 4, 2).findings
+    assert [one.place.tensor for one in found if one.code == "ATTN001"] == [f"{layer}.{part}", brings]
+    assert f"for this head, the first of output feature {feature}" in found[0].message
+    assert not tell(module, 1, 0, 2).findings  # another head, of another group
+
+
+def test_what_breaks_hidden_states_is_named_in_its_row():
+    queries = MODULE.queries.clone()
+    queries[1, 2, 5] = torch.inf
+    found = tell(replace(MODULE, queries=queries), 1, 4, 2).findings
+    assert [(one.place.tensor, one.place.batch, one.place.query) for one in found if one.code == "ATTN001"] == [
+        ("queries", 1, 2), ("q", 1, 2)]  # fmt: skip
+    assert not tell(replace(MODULE, queries=queries), 1, 4, 1).findings
+
+
 @pytest.mark.parametrize("key", [2, 6])
 def test_a_nan_in_the_bias_counts_where_the_key_is_seen(key):
     bias = torch.zeros(1, 1, 1, 7)

@@ -11,6 +11,7 @@ from typing import Any
 
 LONGEST = 2**16  # bytes of a case
 MOST_FILES = 4
+STDIN = "stdin"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Case:
     argv: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
     expected: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def piped(self) -> bytes:
+        """What standard input holds: the file that is called so; nothing where there is none."""
+        return dict(self.files).get(STDIN, b"")
 
     def encoded(self) -> bytes:
         """The case as bytes."""

@@ -63,7 +63,8 @@ def breaches(case: Case, done: Done) -> Iterator[Breach]:
 
 
 def _files(case: Case, done: Done) -> Iterator[Breach]:
-    asked = done.code in (0, 1) and any(one.split("=")[0] in WRITING or one.startswith("-o") for one in case.argv)
+    told = (0, 1, 2) if case.argv[:1] == ("check",) else (0, 1)  # its page tells of the files that are whole
+    asked = done.code in told and any(one.split("=")[0] in WRITING or one.startswith("-o") for one in case.argv)
     if done.changed:
         yield Breach("changed", f"an input: {done.changed}, exit code {done.code}")
     if done.appeared and (not asked or any(name.startswith("tmp") for name in done.appeared)):

@@ -75,7 +75,7 @@ class Sandbox:
         self._lay_out(case)
         before = self._files()
         code, raised = None, None
-        with _streams() as written, _warnings() as told, _peak() as grew:
+        with _streams(case.piped) as written, _warnings() as told, _peak() as grew:
             start = time.process_time()
             try:
                 code = does(case)
@@ -120,15 +120,17 @@ def _text(number: int) -> io.TextIOWrapper:
 
 
 @contextlib.contextmanager
-def _streams() -> Iterator[list[bytes]]:
-    """Collect what is written to the process's stdout and stderr, and let stdin be empty."""
+def _streams(piped: bytes) -> Iterator[list[bytes]]:
+    """Collect what is written to the process's stdout and stderr, and let stdin hold these bytes."""
     written: list[bytes] = []
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in range(3)]
     python = sys.stdin, sys.stdout, sys.stderr
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull, "rb") as nothing:
-        for number, file in enumerate((nothing, out, err)):
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(piped)
+        given.seek(0)
+        for number, file in enumerate((given, out, err)):
             os.dup2(file.fileno(), number)
         sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115
         sys.stdout, sys.stderr = _text(1), _text(2)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from tests.fuzz.case import Case
+from attn_cli.benchmark.environment import describe
+from tests.fuzz.case import STDIN, Case
 
 INDEX = "model.safetensors.index.json"
 SHARD = "shard.safetensors"
@@ -82,11 +83,26 @@ def _pt(value: object, *, is_zip: bool = True) -> bytes:
     return stream.getvalue()
 
 
-def _tokenizer() -> bytes:
-    vocabulary = {"[UNK]": 0, "a": 1, "##b": 2, "▁c": 3}
-    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}
-    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
-    return json.dumps({"version": "1.0", "added_tokens": [], **dict.fromkeys(parts), "model": model}).encode()
+def _tokenizer(model: dict[str, object], decoder: object = None) -> bytes:
+    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor")
+    added = {"id": 4, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+             "special": True}  # fmt: skip
+    found = {"version": "1.0", "added_tokens": [added], **dict.fromkeys(parts), "decoder": decoder, "model": model}
+    return json.dumps(found).encode()
+
+
+VOCABULARY = {"[UNK]": 0, "a": 1, "##b": 2, "▁c": 3}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+TOKENIZERS = {
+    "tokenizer.json": _tokenizer({"type": "WordLevel", "vocab": VOCABULARY, "unk_token": "[UNK]"}),
+    "tokenizer_bytes.json": _tokenizer(
+        {"type": "BPE", "vocab": {"a": 0, "Ġ": 1, "Ġa": 2, "Ã": 3}, "merges": ["Ġ a"]}, BYTES
+    ),
+    "tokenizer_scores.json": _tokenizer({"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0], ["▁a", -1.5]]}),
+}
+STATS = {
+    "schema": "attn.record/1", "number": 0, "step": 0, "layer": 0, "module": "layers.0", "root": "M", "heads": [],
+}  # fmt: skip
 
 
 def _index() -> bytes:
@@ -94,7 +110,7 @@ def _index() -> bytes:
 
 
 def _baseline() -> bytes:
-    environment = {"device": "cpu", "device_name": "x", "threads": 1}
+    environment = describe(torch.device("cpu"), 0)  # another is refused before anything is compared
     ms = {"median": 1.0, "iqr": 0.1, "min": 0.9, "samples": [0.9, 1.0, 1.1]}
     shape = {"batch": 1, "heads": 1, "kv_heads": 1, "queries": 2, "keys": 2, "head_dim": 2}
     case = {**shape, "dtype": "float32", "causal": False, "mode": "forward"}
@@ -121,7 +137,8 @@ def files() -> dict[str, tuple[tuple[str, bytes], ...]]:
         "q.npy": _npy(heads()["q"]),
         "tokens.json": json.dumps(TOKENS).encode(),
         "ids.json": json.dumps([[1, 2, 3, 4]] * 2).encode(),
-        "tokenizer.json": _tokenizer(),
+        **TOKENIZERS,
+        "stats.jsonl": 2 * (json.dumps(STATS).encode() + b"\n"),
         "baseline.json": _baseline(),
     }
     return {name: ((name, content),) for name, content in single.items()} | {
@@ -151,6 +168,9 @@ def commands() -> Iterator[Case]:
     hidden = (("hidden.safetensors", save({"hidden_states": module()["hidden_states"]})), *files()[INDEX])
     bshd = (("bshd.pt", _pt({name: x.transpose(1, 2).contiguous() for name, x in heads().items()})),)
     program = (("x.py", b"pass\n"),)
+    recording, stats = files()["recording.safetensors"], files()["stats.jsonl"]
+    other = (("other.safetensors", recording[0][1]),)
+    named = f"--weights-file {INDEX} --prefix self_attn --num-heads 2"
     for line, given in (
         ("run masked.safetensors --json --weights --similarity --top 3", masked),
         ("run heads.safetensors --json --weights --causal --window 1,1 --softcap 2 --scale -1", one),
@@ -172,6 +192,28 @@ def commands() -> Iterator[Case]:
         ("diff heads.pt --causal --against-causal-align top-left", files()["heads.pt"]),
         ("explain masked.safetensors --head 1 --query 2 --key 1 --json", masked),
         ("explain heads.safetensors --head 0 --query 0 --batch 1 --top 2", one),
+        (f"explain hidden.safetensors {named} --head 1 --query 0 --json", hidden),
+        ("explain recording.safetensors --layer 0 --step 1 --head 1 --query 0", recording),
+        (f"explain {INDEX} --num-heads 2 --head 0 --query 0 --key 0", files()[INDEX]),
+        (f"check hidden.safetensors {named} --json", hidden),
+        (f"check {INDEX} heads.safetensors --num-heads 2 --html out.html", (*files()[INDEX], *one)),
+        (f"diff hidden.safetensors {named} --against textbook --json", hidden),
+        (f"diff hidden.safetensors hidden.safetensors {named}", hidden),
+        (f"diff {INDEX} module.safetensors --num-heads 2", (*files()[INDEX], *module_file)),
+        ("diff recording.safetensors other.safetensors --step 0 --html out.html --json", (*recording, *other)),
+        ("check masked.safetensors --tokens tokens.json --html out.html", (*masked, *files()["tokens.json"])),
+        ("run masked.safetensors --tokens token_ids --tokenizer tokenizer_bytes.json",
+         (*masked, *files()["tokenizer_bytes.json"])),
+        ("explain masked.safetensors --head 0 --query 0 --tokens token_ids --tokenizer tokenizer_scores.json",
+         (*masked, *files()["tokenizer_scores.json"])),
+        ("run stats.jsonl --json", stats),
+        ("diff heads.safetensors stats.jsonl", (*one, *stats)),
+        ("run - --json --weights", ((STDIN, one[0][1]),)),
+        ("check -", ((STDIN, masked[0][1]),)),
+        ("diff heads.safetensors - --json", (*one, (STDIN, files()["heads.npz"][0][1]))),
+        ("explain - --head 0 --query 0", ((STDIN, files()["heads.pt"][0][1]),)),
+        ("run hidden.safetensors --weights-file - --num-heads 2 --prefix self_attn",
+         (hidden[0], (STDIN, module_file[0][1]))),
         ("demo --json --weights --seed 3 --valid-lens random", ()),
         ("demo --batch 1 --heads 2 --num-hiddens 4 --queries 2 --keys 3 --steps", ()),
         ("demo --batch 1 --heads 4 --kv-heads 2 --num-hiddens 8 --causal --save out.safetensors", ()),
@@ -179,6 +221,7 @@ def commands() -> Iterator[Case]:
         ("record --stats --quiet x.py", program),
         ("record -m x", ()),
         ("schema run", ()),
+        ("schema diff", ()),
         ("run --help", ()),
     ):  # fmt: skip
         yield Case(tuple(line.split()), given)

@@ -19,7 +19,7 @@ def test_what_was_found_is_answered_as_it_must_be(path: Path, tmp_path: Path) ->
     assert case is not None
     for name, content in case.files:
         (tmp_path / name).write_bytes(content)
-    ended = warm(*case.argv, cwd=tmp_path, COLUMNS="80")
+    ended = warm(*case.argv, stdin=case.piped, cwd=tmp_path, COLUMNS="80")
     assert not ended.timed_out
     assert ended.returncode == case.expected["exit"], ended.err
     assert case.expected["says"] in ended.err + ended.stdout.decode()

@@ -10,6 +10,7 @@ import pytest
 
 from attn_cli.errors import InputError
 from attn_cli.inputs.readers.npz import NpzFile
+from attn_cli.inputs.readers.opened import OpenFile
 from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
 from tests.hostile.making import NUMBERS, SHAPE, commented, described, npy, npy_of, npz, zipped
 from tests.hostile.warm import warm
@@ -51,6 +52,27 @@ def many(count):
     return directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count % 2**16, count % 2**16, len(directory), 0, 0)
 
 
+def zip64(content, length=None, place=None, locator=b"PK\x06\x07"):
+    """A zip with the larger end that zips of gigabytes have."""
+    begin, directory = content.index(b"PK\x01\x02"), len(content) - 22 - content.index(b"PK\x01\x02")
+    members = int.from_bytes(content[-12:-10], "little")
+    sizes = (44, 45, 45, 0, 0, members, members, directory if length is None else length, begin)
+    end = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", *sizes)
+    found = locator + struct.pack("<IQI", 0, len(content) - 22 if place is None else place, 1)
+    return content[:-22] + end + found + content[-22:]
+
+
+def ended(content, length):
+    """A zip whose end says another length of its directory."""
+    return content[:-10] + struct.pack("<I", length) + content[-6:]
+
+
+def headers(count):
+    """Arrays of fields, whose headers take milliseconds each, in little room."""
+    member = npy_of(described((1,), [(f"f{number}", "<f4") for number in range(500)]), bytes(2000))
+    return zipped(*((f"a{number}.npy", member) for number in range(count)), method=zipfile.ZIP_DEFLATED)
+
+
 def texts(count):
     """Texts of a megabyte each in a few kilobytes."""
     member = npy(np.full((2**18,), "a", "U1"))
@@ -77,7 +99,16 @@ BROKEN_ZIPS = {
         "1000000000 bytes long",
     ),
     "a million members": (lambda: many(10**6), "the directory of the zip is 52000000 bytes long"),
-    "members too many": (lambda: many(20_001), "has 20001 members; expected at most 20000"),
+    "members too many": (lambda: many(10_001), "has 10001 members; expected at most 10000"),
+    "600,000 members": (lambda: many(600_000), "has 600000 members; expected at most 10000"),
+    "headers too many": (lambda: headers(300), "has more than 2 MiB of headers; expected less"),
+    "a larger directory that is huge": (zip64(npz(), length=10**9), "1000000000 bytes long"),
+    "a larger end that nothing names": (ended(zip64(npz(), locator=bytes(4)), 10**9), "1000000000 bytes long"),
+    "a larger end elsewhere": (zip64(npz(), place=0), "does not end as a zip does"),
+    "a name of 5000 characters": (
+        npz(**{"n" * 4996: npy()}),
+        "a name in it has 5000 characters; expected at most 4096",
+    ),
     "a name twice": (zipped(("q.npy", npy()), ("k.npy", npy()), ("v.npy", npy()), ("q.npy", npy())), "called q.npy"),
     "encrypted": (patched(WHOLE, flags=1), "q.npy is encrypted"),
     "compressed by lzma": (zipped(("q.npy", npy()), method=zipfile.ZIP_LZMA), "compressed by method 14"),
@@ -237,9 +268,9 @@ def test_an_array_of_zeros_may_expand_a_thousandfold_while_it_is_small(tmp_path)
     accepted(warm("diff", str(tmp_path / "x.npz"), str(tmp_path / "x.npz"), "--json"))
 
 
-def test_a_long_header_and_a_comment_are_read(tmp_path):
+def test_a_long_header_a_larger_end_and_a_comment_are_read(tmp_path):
     long = npy_of(described(SHAPE).rstrip().ljust(9990) + "\n", NUMBERS[0].tobytes(), version=(2, 0))
-    (tmp_path / "x.npz").write_bytes(commented(npz(q=long)))
+    (tmp_path / "x.npz").write_bytes(commented(zip64(npz(q=long))))
     accepted(warm("run", str(tmp_path / "x.npz")))
 
 
@@ -247,7 +278,7 @@ def test_arrays_of_equal_numbers_may_expand_to_512_mib_together(tmp_path):
     mask = npy_of(described((12000, 12000), "|b1"), bytes(12000**2))
     path = tmp_path / "x.npz"
     path.write_bytes(zipped(*((f"{name}.npy", mask) for name in "abcd"), method=zipfile.ZIP_DEFLATED))
-    with closing(NpzFile(str(path), "x.npz")) as file:
+    with closing(NpzFile(OpenFile(str(path)))) as file:
         for name in "abca":
             assert file.read(name).shape == (12000, 12000)
         with pytest.raises(InputError, match=r"d expands from .* to 144000000; expected .* or 512 MiB of such arrays"):

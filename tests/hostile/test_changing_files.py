@@ -1,9 +1,8 @@
 """Files that change, shrink or vanish while they are read: what is told is told of one file, or nothing is."""
 
-import os
+import gc
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,52 +13,34 @@ from safetensors.torch import save_file
 from attn_cli import load
 from attn_cli.errors import InputError
 from attn_cli.inputs.limits import COPIED
+from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
 from tests.cli.process import ROOT, environment
+from tests.hostile.changing import OTHER, change_at, cut, touch
 from tests.hostile.law import accepted, refused, refused_as_json
 from tests.hostile.warm import warm
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
+READERS = "attn_cli.inputs.readers"
 FEATURES = 64
 KEYS = COPIED // (4 * FEATURES) + 2**12  # so many that K and V are mapped
 
 
-def large(path):
-    """A file whose keys and values are mapped; most of it is a hole."""
+def large(path, ones=False):
+    """A file whose keys and values are mapped."""
+    make = torch.ones if ones else torch.zeros
     tensors = {"q": (1, 1, 64, FEATURES), "k": (1, 1, KEYS, FEATURES), "v": (1, 1, KEYS, FEATURES)}
     if path.suffix == ".npy":
         np.save(path, np.zeros(tensors["k"], "f4"))
     elif path.suffix == ".safetensors":
-        save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, path)
+        save_file({name: make(shape) for name, shape in tensors.items()}, path)
     else:
-        torch.save({name: torch.zeros(shape) for name, shape in tensors.items()}, path)
+        torch.save({name: make(shape) for name, shape in tensors.items()}, path)
     return path
 
 
-def when_mapped(path, change):
+def when_mapped(path, change, number=2):
     """Change the file as soon as the process has its keys and its values in memory."""
-
-    def meanwhile(process):
-        maps = Path(f"/proc/{process}/maps")
-        until = time.monotonic() + 8
-        while maps.read_text().count(str(path)) < 2 and time.monotonic() < until:
-            time.sleep(0.001)
-        change(path)
-
-    return meanwhile
-
-
-def cut(path):
-    os.truncate(path, 4096)
-
-
-def write(path):
-    with path.open("r+b") as file:
-        file.seek(-8, os.SEEK_END)
-        file.write(b"\0\0\x80\x3f" * 2)
-
-
-def touch(path):
-    os.utime(path, ns=(1, 1))
+    return change_at(f"{READERS}.opened:OpenFile._mapped", path, change, number)
 
 
 COMMANDS = {
@@ -74,14 +55,14 @@ CUT, WRITTEN = "was cut short while it was read, from", "was written to while it
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_that_is_cut_short_while_it_is_read_is_refused(tmp_path, command):
     path = large(tmp_path / "x.safetensors")
-    ended = warm(*COMMANDS[command](str(path)), "--json", meanwhile=when_mapped(path, cut))
+    ended = warm(*COMMANDS[command](str(path)), "--json", before=when_mapped(path, "cut"))
     refused_as_json(ended, command, names=path, says=CUT)
 
 
-@pytest.mark.parametrize("change", [write, touch])
+@pytest.mark.parametrize("change", ["written to", "touched"])
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path, change):
     path, out = large(tmp_path / "x.safetensors"), tmp_path / "out.safetensors"
-    ended = warm("run", str(path), "--save", str(out), meanwhile=when_mapped(path, change))
+    ended = warm("run", str(path), "--save", str(out), before=when_mapped(path, change))
     refused(ended, names=path, says=WRITTEN)
     assert not out.exists()
 
@@ -92,25 +73,23 @@ def test_other_formats_outlive_a_cut_too(tmp_path, suffix):
     np.save(tmp_path / "q.npy", np.zeros((1, 1, 4, FEATURES), "f4"))
     flags = ["--q", str(tmp_path / "q.npy"), "--k", str(path), "--v", str(path)]
     arguments = [str(path)] if suffix == ".pt" else flags
-    refused(warm("run", *arguments, meanwhile=when_mapped(path, cut)), names=path, says=CUT)
+    refused(warm("run", *arguments, before=when_mapped(path, "cut")), names=path, says=CUT)
 
 
 def test_weights_that_are_cut_short_are_named(tmp_path):
     states, weights = tmp_path / "x.safetensors", tmp_path / "w.safetensors"
     save_file({"hidden_states": torch.zeros(1, 4, 2048), "num": torch.zeros(1)}, states)
     save_file({f"{name}_proj.weight": torch.zeros(KEYS // 16, 2048) for name in "qkv"}, weights)
-    ended = warm(
-        "run", str(states), "--weights-file", str(weights), "--num-heads", "1", meanwhile=when_mapped(weights, cut)
-    )
+    cut = when_mapped(weights, "cut")
+    ended = warm("run", str(states), "--weights-file", str(weights), "--num-heads", "1", before=cut)
     refused(ended, names=weights, says=CUT)
 
 
 @pytest.mark.parametrize("how", ["replaced", "removed"])
 def test_a_file_that_is_replaced_or_removed_is_read_to_its_end_as_it_was(tmp_path, how):
-    path, other = large(tmp_path / "x.safetensors"), tmp_path / "other"
-    other.write_bytes(b"something else")
-    change = path.unlink if how == "removed" else lambda: other.rename(path)
-    accepted(warm("run", str(path), "--top", "0", meanwhile=when_mapped(path, lambda _: change())))
+    path = large(tmp_path / "x.safetensors")
+    (tmp_path / f"x.safetensors{OTHER}").write_bytes(b"something else")
+    accepted(warm("run", str(path), "--top", "0", before=when_mapped(path, how)))
 
 
 READING = """
@@ -127,6 +106,25 @@ os.truncate(path, 0)
 assert first[8191] == 0 and first[100_000] == 0
 try:
     file.check_unchanged()
+except InputError as error:
+    print(error.message)
+"""
+MEANWHILE = """
+import time
+later = time.monotonic
+time.monotonic = lambda: later() + 1000
+import threading
+late = threading.Thread(target=signal.raise_signal, args=[signal.SIGBUS])  # looked at a page that is there again
+late.start()
+late.join()
+another = OpenFile(sys.argv[2], "y")
+third = another.bytes_at(0, 2**25)
+os.truncate(sys.argv[2], 0)
+assert third[100_000] == 0
+os.truncate(sys.argv[2], another.size)
+os.utime(sys.argv[2], ns=(another._time, another._time))
+try:
+    another.check_unchanged()
 except InputError as error:
     print(error.message)
 """
@@ -155,6 +153,16 @@ def test_what_is_lost_of_a_mapped_file_reads_as_zeros(tmp_path):
     assert ended.stdout == f"{path}: {CUT} {2**26 + 2**20} bytes to 0; expected a file that stays as it is\n"
 
 
+def test_a_thread_that_comes_late_takes_nothing_from_those_that_follow(tmp_path):
+    """And zeros that were read are known, though the file is as long and as old as it was."""
+    paths = [tmp_path / "x", tmp_path / "y"]
+    for path in paths:
+        path.write_bytes(b"a" * (2**26 + 2**20))
+    ended = in_python(READING + MEANWHILE, *paths)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith(f"y: {CUT} {2**26 + 2**20} bytes to 0; expected a file that stays as it is\n")
+
+
 def test_a_lost_page_of_somebody_else_ends_the_process_as_before(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"a" * (2**26 + 2**20))
@@ -168,3 +176,39 @@ def test_python_is_told_too(tmp_path):
     touch(path)
     with pytest.raises(InputError, match=WRITTEN):
         call.inspect()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_what_python_was_given_stays_as_it_is(tmp_path, suffix):
+    path = large(tmp_path / f"x{suffix}", ones=True)
+    keys = load(path)[0].k
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    cut(path)
+    assert keys.min() == 1
+    keys += 1
+
+
+@pytest.mark.parametrize("name", ["q", "k"])
+def test_python_is_given_nothing_of_a_file_that_changed(tmp_path, monkeypatch, name):
+    path = large(tmp_path / "x.safetensors")
+    call, read = load(path)[0], SafetensorsFile.read
+
+    def then_cut(*arguments):
+        found = read(*arguments)
+        cut(path)
+        return found
+
+    monkeypatch.setattr(SafetensorsFile, "read", then_cut)
+    with pytest.raises(InputError, match=CUT):
+        getattr(call, name)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_an_inspection_needs_its_file_no_more(tmp_path, suffix):
+    path = large(tmp_path / f"x{suffix}")
+    found = load(path, query=[0])[0].inspect(weights=True)
+    gc.collect()
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    cut(path)
+    assert found._repr_html_()
+    assert found.weights.sum() == pytest.approx(1, abs=1e-4)

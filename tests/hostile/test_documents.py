@@ -19,6 +19,8 @@ MIB, GIB = 2**20, 2**30
 ROWS = {
     "MOST_NAMES": f"| tensors and single values of one file | {limits.MOST_NAMES:,} |",
     "LONGEST_NAME": f"| a name | {limits.LONGEST_NAME:,} characters |",
+    "MOST_PARTS": f"| parts of a name, with dots between them | {limits.MOST_PARTS} |",
+    "MOST_PAIRS": f"| calls times sets of projection weights in one file | {limits.MOST_PAIRS:,} |",
     "MOST_AXES": f"| axes of a tensor | {limits.MOST_AXES} |",
     "LARGEST_HEADER": f"the pickle of a `.pt`, an index of shards | {limits.LARGEST_HEADER // MIB} MiB |",
     "LARGEST_JSON": f"a `tokenizer.json`, a baseline of `attn bench` | {limits.LARGEST_JSON // MIB} MiB",
@@ -28,6 +30,7 @@ ROWS = {
     "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",
     "MOST_MEMBERS": f"| members of an `.npz` | {limits.MOST_MEMBERS:,} |",
     "LONGEST_ARRAY_HEADER": f"| the header of an array of NumPy's | {limits.LONGEST_ARRAY_HEADER:,} bytes |",
+    "LARGEST_ARRAY_HEADERS": f"| these of an `.npz`, together | {limits.LARGEST_ARRAY_HEADERS // MIB} MiB |",
     "EXPANDED_FREELY": f"take in the file, together | {limits.EXPANDED_FREELY // MIB} MiB |",
     "MOST_EXPANSION": f"arrays of an `.npz` of more than {limits.MOST_EXPANSION} times what they take in the file",
     "REPEATED_FREELY": f"whose strides repeat numbers | {limits.REPEATED_FREELY // MIB} MiB, or",
@@ -36,6 +39,7 @@ ROWS = {
     "BYTES_OF_TEXT": f"counting {limits.BYTES_OF_TEXT} bytes for each text",
     "MOST_PIPED": f"{limits.MOST_PIPED // GIB} GiB where the format does not say how many there will be |",
     "WRITER_SECONDS": f"| waiting for somebody to write to a named pipe | {limits.WRITER_SECONDS:g} seconds |",
+    "SILENCE_SECONDS": f"| none; after {limits.SILENCE_SECONDS:g} seconds attn says on stderr what it waits for |",
     "COPIED": f"Tensors above {limits.COPIED // MIB} MiB are mapped",
 }
 OWN = [name for name in vars(limits) if name.isupper() and name != "MIB"]

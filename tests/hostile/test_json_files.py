@@ -11,16 +11,17 @@ from tests.hostile.making import NUMBERS, entry, safetensors, three
 from tests.hostile.warm import warm
 
 BROKEN = {
-    "empty": (b"", "no whole JSON"),
-    "text": (b"hello", "no whole JSON"),
-    "cut short": (b'["a", "b"', "no whole JSON"),
-    "two documents": (b"[] []", "no whole JSON"),
+    "empty": (b"", "it is not valid JSON: it is empty"),
+    "text": (b"hello", "it is not valid JSON (Expecting value: line 1 column 1 (char 0))"),
+    "cut short": (b'["a", "b"', "it is not valid JSON: it ends in the middle"),
+    "cut short in a text": (b'["a", "b', "it is not valid JSON: it ends in the middle"),
+    "two documents": (b"[] []", "it is not valid JSON (Extra data"),
     "not UTF-8": (b'["\xff"]', "is not UTF-8 at byte 2"),
     "UTF-16": ('["a"]'.encode("utf-16"), "is not UTF-8 at byte 0"),
-    "NaN": (b"[NaN]", "NaN is no JSON"),
-    "infinity": (b'{"a": -Infinity}', "-Infinity is no JSON"),
-    "a number of 5000 digits": (b"[" + b"9" * 5000 + b"]", "no whole JSON"),
-    "a control character": (b'["a\nb"]', "no whole JSON"),
+    "NaN": (b"[NaN]", "it is not valid JSON: it holds NaN"),
+    "infinity": (b'{"a": -Infinity}', "it is not valid JSON: it holds -Infinity"),
+    "a number of 5000 digits": (b"[" + b"9" * 5000 + b"]", "it holds a number of too many digits"),
+    "a control character": (b'["a\nb"]', "it is not valid JSON (Invalid control character"),
     "a key twice": (b'{"schema": 1, "schema": 2}', "names schema twice"),
     "deep lists": (b"[" * 10**6, "is nested too deeply"),
     "deep objects": (b'{"a":' * 10**5, "is nested too deeply"),
@@ -105,7 +106,7 @@ def test_the_mark_of_utf_8_is_no_part_of_the_text(tmp_path):
     tokens.write_bytes(mark + b'["a", "b", "c", "d"]')
     accepted(warm("run", str(path), "--tokens", str(tokens)))
     tokens.write_bytes(mark + mark + b"[]")
-    refused(warm("run", str(path), "--tokens", str(tokens)), names=tokens, says="no whole JSON")
+    refused(warm("run", str(path), "--tokens", str(tokens)), names=tokens, says="(Unexpected UTF-8 BOM")
 
 
 NO_TOKENIZERS = ["{}", "[]", "null", '{"model": 3}', '{"model": {"type": "BPE", "vocab": [], "merges": {}}}',

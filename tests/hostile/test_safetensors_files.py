@@ -20,6 +20,13 @@ def names(count):
     return f"{{{','.join(entries)}}}".encode()
 
 
+def calls(count):
+    """A header with so many hidden states that each have weights."""
+    of = ("hidden_states", *(f"{part}_proj.weight" for part in "qkv"))
+    empty = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    return f"{{{','.join(f'{chr(34)}l.{n}.{name}{chr(34)}:{empty}' for n in range(count) for name in of)}}}".encode()
+
+
 BROKEN = {
     "empty": (b"", "is empty"),
     "seven bytes": (b"\1" * 7, "has 7 bytes"),
@@ -32,7 +39,7 @@ BROKEN = {
     "a length of 2**63": (safetensors(length=2**63), "expected at most 32 MiB"),
     "a length of 2**64 - 1": (safetensors(length=2**64 - 1), "expected at most 32 MiB"),
     "a length beyond the file": (safetensors(length=3000), "says that it is 3000 bytes long, in a file of"),
-    "a length that is too short": (safetensors(length=20), "its header is no whole JSON"),
+    "a length that is too short": (safetensors(length=20), "its header is not valid JSON: it ends in the middle"),
     "a length that is too long": (safetensors(length=len(TEXT) + 100), "its header is"),
     "offsets that overlap": (
         safetensors(three(k=entry(offsets=[128, 384]))),
@@ -114,17 +121,29 @@ BROKEN = {
     "metadata with a number": (safetensors(three(__metadata__={"a": 1})), "metadata a is no text"),
     "metadata with an object": (safetensors(three(__metadata__={"a": {}})), "metadata a is no text"),
     "metadata that are a list": (safetensors(three(__metadata__=[])), "its metadata is no JSON object"),
-    "NaN": (safetensors(TEXT.replace(b"256", b"NaN", 1)), "NaN is no JSON"),
-    "a number of 5000 digits": (safetensors(TEXT.replace(b"256", b"9" * 5000, 1)), "its header is no whole JSON"),
+    "NaN": (safetensors(TEXT.replace(b"256", b"NaN", 1)), "its header is not valid JSON: it holds NaN"),
+    "a number of 5000 digits": (safetensors(TEXT.replace(b"256", b"9" * 5000, 1)), "of too many digits"),
     "deep objects": (safetensors(b'{"a":' * 10**5), "its header is nested too deeply"),
     "deep lists": (safetensors(b'{"q":{"shape":' + b"[" * 10**6), "its header is nested too deeply"),
-    "another text behind it": (safetensors(TEXT + b"}"), "its header is no whole JSON"),
+    "another text behind it": (safetensors(TEXT + b"}"), "its header is not valid JSON (Extra data"),
     "a list": (safetensors(b"[1, 2]"), "does not begin with"),
     "UTF-16": (safetensors(json.dumps(three()).encode("utf-16")), "does not begin with"),
     "no tensors": (safetensors(b"{}", b""), "none of its 0 tensors is part of an attention call"),
     "a name of 10**6 characters": (
         safetensors(three(**{"n" * 10**6: entry(shape=[0], offsets=[0, 0])})),
         "1000000 characters",
+    ),
+    "metadata with a name of 5000 characters": (
+        safetensors(three(__metadata__={"n" * 5000: "1"})),
+        "a name in it has 5000 characters; expected at most 4096",
+    ),
+    "modules in modules without end": (
+        safetensors(three(**{"m." * 500 + "q": entry(shape=[0], offsets=[0, 0])})),
+        "a name in it has 501 parts with dots between them; expected 100 at most",
+    ),
+    "more calls and weights than can be compared": (
+        safetensors(calls(1100), b""),
+        "1100 calls for 1100 sets of projection weights; expected at most 1000000 pairs",
     ),
     "a million names": (lambda: safetensors(names(10**6), b""), "bytes long; expected at most 32 MiB, enough for"),
     "a name too many": (lambda: safetensors(names(200_001), b""), "names more than 200000 tensors"),
@@ -209,3 +228,12 @@ def test_many_names_take_little_memory(tmp_path):
     ended = warm("run", str(path))
     refused(ended, names=path, says="and 19997 more")
     assert ended.max_rss < start_rss() + 2**26
+
+
+def test_an_index_of_many_names_in_one_shard_is_read_soon(tmp_path):
+    empty = entry(shape=[0], offsets=[3 * SIZE] * 2)
+    entries = three(**{f"layers.{number}.weight": empty for number in range(40_000)})
+    (tmp_path / "shard").write_bytes(safetensors(entries))
+    index = tmp_path / "x.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(entries, "shard")}))
+    accepted(warm("run", str(index), "--top", "0", seconds=5.0))

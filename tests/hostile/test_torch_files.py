@@ -73,6 +73,16 @@ def with_pickle(old, new, value=None):
     return changed(saved(THREE if value is None else value), change)
 
 
+def packed(content, which):
+    """A zip of which one member alone is compressed."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            method = zipfile.ZIP_DEFLATED if name == which else zipfile.ZIP_STORED
+            new.writestr(name, old.read(name), compress_type=method)
+    return stream.getvalue()
+
+
 def second_name(content):
     """A zip whose first member has another name in an additional field, as Info-ZIP writes it."""
     stream = io.BytesIO()
@@ -106,6 +116,12 @@ def scripted():
     stream = io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), stream)
     return stream.getvalue()
+
+
+def built(times):
+    """A pickle that fills a dict from a large one again and again."""
+    large = b"\x80\x02}q\x00(" + b"".join(b"M" + number.to_bytes(2, "little") + b"N" for number in range(20_000)) + b"u"
+    return archive_of(large + b"ccollections\nOrderedDict\n)R" + b"h\x00b" * times + b".")
 
 
 def huge_list():
@@ -231,6 +247,11 @@ BROKEN = {
     "another number of axes": (with_pickle(b"(K\x01K\x02K\x04K\x08t", b"(K\x01K\x02K\x04t"), "of what is no shape"),
     "a dtype that is none": (with_pickle(b"FloatStorage", b"Storage"), "it names torch.Storage"),
     "a shape out of nothing": (saved({"q": torch.zeros(1).expand(1, 8, 10**6, 64)}), "by strides of 0 or that overlap"),
+    "a storage that is compressed": (
+        lambda: packed(saved(THREE), "archive/data/1"),
+        "archive/data/1 is compressed",
+    ),
+    "a dict that is filled again and again": (lambda: built(100), "takes more than 2000000 operations"),
     "a compressed one": (changed(saved(THREE), method=zipfile.ZIP_DEFLATED), "data.pkl is compressed"),
     "a zip bomb": (
         lambda: changed(saved({"q": torch.zeros(2**24)}), method=zipfile.ZIP_DEFLATED),

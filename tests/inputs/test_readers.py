@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from attn_cli.errors import InputError
 from attn_cli.inputs.readers.choose import open_tensor_file, sniff
 from attn_cli.inputs.readers.npy_files import NpyFiles
+from attn_cli.inputs.readers.opened import OpenFile
 from tests.inputs.files import attend, heads, load, load_all, refusal, said, write
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -230,7 +231,7 @@ def test_an_unknown_suffix_is_read_by_its_bytes(tmp_path):
     tensors = heads()
     for suffix in (".safetensors", ".npz", ".pt"):
         path = write(tmp_path / f"x{suffix}", tensors)
-        assert sniff(path) == suffix
+        assert sniff(OpenFile(path)) == suffix
         os.rename(path, tmp_path / "capture.bin")
         assert torch.equal(load(str(tmp_path / "capture.bin")).inputs.q, tensors["q"])
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 
 from attn_cli.errors import InputError
+from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
 from attn_cli.inputs.readers.safetensors_header import read_header
 
@@ -101,7 +102,7 @@ def test_tensors_are_what_the_library_reads(tmp_path, monkeypatch, dtype):
     save_file(tensors, tmp_path / "x.safetensors")
     for copied in (2**20, 0):
         monkeypatch.setattr("attn_cli.inputs.readers.opened.COPIED", copied)
-        file = SafetensorsFile(str(tmp_path / "x.safetensors"), "x")
+        file = SafetensorsFile(OpenFile(str(tmp_path / "x.safetensors")))
         for name, x in tensors.items():
             found = file.read(name)
             assert (found.dtype, found.shape) == (x.dtype, x.shape)
@@ -117,4 +118,4 @@ def test_tensors_that_do_not_begin_at_a_multiple_of_their_size_are_read(tmp_path
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"abc" + x.numpy().tobytes())
     for copied in (2**20, 0):
         monkeypatch.setattr("attn_cli.inputs.readers.opened.COPIED", copied)
-        assert torch.equal(SafetensorsFile(str(path), "x").read("x") * 2, x * 2)
+        assert torch.equal(SafetensorsFile(OpenFile(str(path))).read("x") * 2, x * 2)

@@ -93,12 +93,12 @@ def test_a_terminal_is_not_waited_for(monkeypatch):
     assert "-: standard input is closed" in refusal("-")
 
 
-def test_a_full_disk_is_a_resource_error_and_leaves_nothing(monkeypatch, spool_folder):
-    class Full:
-        def read(self, _):
-            raise OSError(28, "No space left on device")
+def test_a_full_disk_is_a_resource_error_and_leaves_nothing(pipe, monkeypatch, spool_folder):
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys, "stdin", Stdin(Full()))
+    pipe(b"x")
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(ResourceError, match=r"-: cannot be copied to .* \(No space left on device\)"):
         open_calls(ReadOptions(file="-"))
     assert os.listdir(spool_folder) == []

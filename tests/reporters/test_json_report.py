@@ -138,6 +138,13 @@ def test_weights_of_several_calls_stand_behind_their_layer() -> None:
     assert np.array(weights[1]["values"]).shape == (1, 2, 3, 4)
 
 
+def test_of_several_calls_those_that_have_sinks_tell_their_weight() -> None:
+    cases = [Case(layer=layer, prefix=f"layers.{layer}", with_weights=True, has_sinks=layer == 4) for layer in (1, 4)]
+    data = _written(run_document(make_result(*cases)))["data"]
+    assert [(one["layer"], np.array(one["values"]).shape) for one in data["sink_weights"]] == [(4, (1, 2, 3))]
+    assert len(data["weights"]) == 2
+
+
 @pytest.mark.parametrize("with_projection", [True, False])
 def test_the_output_is_told_in_numbers(with_projection: bool) -> None:
     call = make_call(Case(batch=2, with_projection=with_projection))

@@ -10,6 +10,7 @@ import torch
 
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.paths import unreadable
+from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
 
@@ -69,11 +70,17 @@ def settled(x: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def parsing(path: str, kind: str) -> Iterator[None]:
+def parsing(file: OpenFile, kind: str) -> Iterator[None]:
     """Turn whatever a library raises on a broken or hostile file into an :class:`InputError`.
 
-    A parser that is fed arbitrary bytes may raise anything, so everything is caught here and nowhere else.
+    A parser that is fed arbitrary bytes may raise anything, so everything is caught here and nowhere else. Where the
+    file has changed, that is what is wrong with it.
+
+    Args:
+        file: that is read.
+        kind: what it should be.
     """
+    path = file.label
     try:
         yield
     except AttnError:
@@ -83,5 +90,6 @@ def parsing(path: str, kind: str) -> Iterator[None]:
     except OSError as error:
         raise unreadable(path, error, kind) from error
     except Exception as error:
+        file.check_unchanged()
         reason = shown(str(error).strip().split("\n")[0], 160) or type(error).__name__
         raise in_file(path, f"cannot be read ({reason})", f"expected {kind}") from error

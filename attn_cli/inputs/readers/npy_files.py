@@ -63,19 +63,17 @@ class NpyFile:
     """
 
     def __init__(self, name: str, path: str) -> None:
-        self._path = path
-        with parsing(path, KIND):
-            self._file = OpenFile(path, path)
-            with self._file.stream() as stream:
-                self._shape, self._is_fortran, self._dtype = read_header(stream)
-                self._start = stream.tell()
+        self._path, self._file = path, OpenFile(path)
+        with parsing(self._file, KIND), self._file.stream() as stream:
+            self._shape, self._is_fortran, self._dtype = read_header(stream)
+            self._start = stream.tell()
         check_dtype(self._dtype, name, path)
         self._check_size()
         self.info = TensorInfo(name, self._shape, array_dtype_name(self._dtype))
 
     def read(self) -> Tensor:
         """The array."""
-        with parsing(self._path, KIND):
+        with parsing(self._file, KIND):
             return as_tensor(self._array())
 
     def check_unchanged(self) -> None:

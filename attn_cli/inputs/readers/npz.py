@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from torch import Tensor
 
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import BYTES_OF_TEXT, EXPANDED_FREELY, LARGEST_TEXTS, MIB, MOST_EXPANSION, MOST_MEMBERS
-from attn_cli.inputs.readers.arrays import array_dtype_name, as_tensor, as_text, check_dtype, read_header
+from attn_cli.inputs.limits import (
+    BYTES_OF_TEXT,
+    EXPANDED_FREELY,
+    LARGEST_ARRAY_HEADERS,
+    LARGEST_TEXTS,
+    MIB,
+    MOST_EXPANSION,
+    MOST_MEMBERS,
+)
+from attn_cli.inputs.readers.arrays import Array, array_dtype_name, as_tensor, as_text, check_dtype, read_header
 from attn_cli.inputs.readers.base import parsing
 from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.readers.zip_directory import open_zip
@@ -23,6 +29,7 @@ from attn_cli.inputs.types import TensorInfo
 
 KIND = "a whole .npz file, as numpy.savez writes it"
 MEMBER = ".npy"
+CHUNK = 2**20  # bytes
 METHODS = frozenset([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
 
@@ -30,22 +37,20 @@ class NpzFile:
     """An open ``.npz`` file. Single values and arrays of text are its metadata.
 
     Args:
-        path: of the file.
-        label: how messages name it.
+        file: the same, open.
 
     Raises:
         InputError: where it is no such file.
     """
 
-    def __init__(self, path: str, label: str) -> None:
-        self.path = label
+    def __init__(self, file: OpenFile) -> None:
+        self.path, self._file = file.label, file
         self._infos: dict[str, TensorInfo] = {}
         self._texts: dict[str, str] = {}
-        self._room = LARGEST_TEXTS
+        self._room, self._room_of_headers = LARGEST_TEXTS, LARGEST_ARRAY_HEADERS
         self._expanded: dict[str, int] = {}  # bytes of each array that is small in the file beyond measure
-        with parsing(label, KIND):
-            self._file = OpenFile(path, label)
-            self._zip = open_zip(path, label, METHODS, f"expected {KIND}", MOST_MEMBERS)
+        with parsing(file, KIND):
+            self._zip = open_zip(file, METHODS, f"expected {KIND}", MOST_MEMBERS)
             for member in self._zip.namelist():
                 if member.endswith(MEMBER):
                     self._note(member.removesuffix(MEMBER))
@@ -66,9 +71,8 @@ class NpzFile:
 
     def read(self, name: str) -> Tensor:
         """One array, read whole."""
-        with parsing(self.path, KIND):
-            self._check(name)
-            return as_tensor(self._load(name))
+        with parsing(self._file, KIND), self._zip.open(name + MEMBER) as stream:
+            return as_tensor(self._array(name, stream, *read_header(stream)))  # type: ignore[arg-type]
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
@@ -80,38 +84,45 @@ class NpzFile:
 
     def _note(self, name: str) -> None:
         """Keep what the head of a member says, or its value where it is metadata."""
-        with self._zip.open(name + MEMBER) as file:
-            shape, _, dtype = read_header(file)  # type: ignore[arg-type]
-        if (shape == () and dtype.kind in "biufcU") or dtype.kind == "U":
-            text = self._text(name, shape, dtype)
-            if text is not None:
-                self._texts[name] = text
-                return
+        with self._zip.open(name + MEMBER) as stream:
+            shape, is_fortran, dtype = read_header(stream)  # type: ignore[arg-type]
+            self._room_of_headers -= stream.tell()
+            if self._room_of_headers < 0:
+                raise in_file(
+                    self.path, f"has more than {LARGEST_ARRAY_HEADERS // MIB} MiB of headers", "expected less"
+                )
+            if (shape == () and dtype.kind in "biufcU") or dtype.kind == "U":
+                self._take_room(shape, dtype)
+                text = as_text(self._array(name, stream, shape, is_fortran, dtype))
+                if text is not None:
+                    self._texts[name] = text
+                    return
         self._infos[name] = TensorInfo(name, shape, array_dtype_name(dtype))
 
-    def _text(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
+    def _take_room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._room -= math.prod(shape) * (dtype.itemsize + BYTES_OF_TEXT)
         if self._room < 0:
             raise in_file(self.path, f"holds more than {LARGEST_TEXTS // MIB} MiB of texts", "expected less")
-        self._check(name)
-        return as_text(self._load(name))
 
-    def _check(self, name: str) -> None:
-        """Refuse a dtype that torch lacks, a header that promises other than the member holds, and a bomb.
+    def _array(
+        self, name: str, stream: IO[bytes], shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]
+    ) -> Array:
+        """The numbers behind the head of a member.
 
-        NumPy asks for the memory that the header names before it reads, so the header must not be believed.
+        Their memory is what the header names, so a header that promises other than the member holds is refused, and a
+        dtype that torch lacks, and a bomb.
         """
-        with self._zip.open(name + MEMBER) as file:
-            shape, _, dtype = read_header(file)  # type: ignore[arg-type]
-            start = file.tell()
         if dtype.kind != "U":
             check_dtype(dtype, name, self.path)
         member = self._zip.getinfo(name + MEMBER)
-        found, promised = member.file_size - start, math.prod(shape) * dtype.itemsize
+        found, promised = member.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
         if found != promised:
             raise in_file(self.path, f"{shown(name)} holds {found} bytes", f"expected {promised}, as its header says")
         if found > MOST_EXPANSION * member.compress_size:
             self._expand(name, member.compress_size, found)
+        flat = np.empty(math.prod(shape), dtype)
+        _fill(flat, stream)
+        return flat.reshape(shape, order="F" if is_fortran else "C")
 
     def _expand(self, name: str, packed: int, size: int) -> None:
         self._expanded[name] = size
@@ -121,7 +132,16 @@ class NpzFile:
             limit = f"expected at most {MOST_EXPANSION} times as many, or {EXPANDED_FREELY // MIB} MiB of such arrays"
             raise in_file(self.path, found, limit, hint)
 
-    def _load(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        with self._zip.open(name + MEMBER) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers of Python 2
-            return npy.read_array(file, allow_pickle=False)
+
+def _fill(array: Array, stream: IO[bytes]) -> None:
+    """Read an array's bytes to the end of a member, whose sum is checked there.
+
+    Raises:
+        EOFError: where there are fewer.
+    """
+    done, into = 0, array.view(np.uint8).data if array.nbytes else memoryview(b"")
+    while chunk := stream.read(CHUNK):
+        into[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    if done < len(into):
+        raise EOFError(f"it ends after {done} of {len(into)} bytes")

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import mmap
 import os
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.limits import COPIED
+from attn_cli.inputs.paths import open_regular
 from attn_cli.inputs.readers.vanishing import Descriptor, survive_loss
 
+DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python has its name from 3.12
 
 
 class OpenFile:
-    """A regular file, open for reading.
+    """A regular file, open for reading; all that is read of it is of this file, whatever its path comes to name.
 
     Args:
         path: of the file.
-        label: how messages name it.
+        label: how messages name it, ``path`` by default.
 
     Raises:
-        OSError: where it cannot be opened.
+        InputError, ResourceError: where it cannot be opened.
     """
 
-    def __init__(self, path: str, label: str) -> None:
-        self.label = label
-        self.descriptor = Descriptor(path)
+    def __init__(self, path: str, label: str | None = None) -> None:
+        self.path, self.label = path, path if label is None else label
+        self.descriptor = Descriptor(open_regular(path, self.label))
         status = self.descriptor.status()
         self.size, self._time = status.st_size, status.st_mtime_ns
 
+    @property
+    def own_path(self) -> str:
+        """A path that is this file's as long as it is open, where the system has such; else the one it had."""
+        path = f"{DESCRIPTORS}/{self.descriptor.number}"
+        return path if os.path.exists(path) else self.path
+
     def stream(self) -> BinaryIO:
-        """The file from its beginning, for one reader at a time."""
-        os.lseek(self.descriptor.number, 0, os.SEEK_SET)
-        return open(self.descriptor.number, "rb", closefd=False)
+        """The file from its beginning, with a place of its own."""
+        return cast(BinaryIO, io.BufferedReader(_Bytes(self.descriptor)))
 
     def bytes_at(self, offset: int, length: int) -> memoryview:
         """So many bytes of the file, to be written to without harm to it.
@@ -56,8 +64,9 @@ class OpenFile:
             InputError: where it was written to or cut short.
         """
         status = self.descriptor.status()
-        if status.st_size < self.size:
-            raise self._cut_short(status.st_size)
+        size = min(status.st_size, self.descriptor.least)
+        if size < self.size:
+            raise self._cut_short(size)
         if (status.st_size, status.st_mtime_ns) != (self.size, self._time):
             raise in_file(self.label, "was written to while it was read", "expected a file that stays as it is")
 
@@ -71,8 +80,6 @@ class OpenFile:
         return view
 
     def _mapped(self, offset: int, length: int) -> memoryview:
-        if self.descriptor.status().st_size < offset + length:
-            raise self._cut_short(self.descriptor.status().st_size)
         shift = offset % mmap.ALLOCATIONGRANULARITY
         begin, whole = offset - shift, length + shift
         mapped = _map(self.descriptor.number, begin, whole)
@@ -82,6 +89,30 @@ class OpenFile:
     def _cut_short(self, size: int) -> InputError:
         found = f"was cut short while it was read, from {self.size} bytes to {size}"
         return in_file(self.label, found, "expected a file that stays as it is")
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes of an open file, each asked for by its place."""
+
+    def __init__(self, file: Descriptor) -> None:
+        super().__init__()
+        self._file, self._place = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place}.get(whence)
+        self._place = (self._file.status().st_size if begin is None else begin) + offset
+        return self._place
+
+    def readinto(self, into: Any) -> int:
+        count = _read_at(self._file.number, memoryview(into), self._place)
+        self._place += count
+        return count
 
 
 def _map(number: int, offset: int, length: int) -> mmap.mmap:

@@ -44,19 +44,16 @@ class SafetensorsFile:
     """An open safetensors file.
 
     Args:
-        path: of the file.
-        label: how messages name it.
+        file: the same, open.
 
     Raises:
         InputError: where it is no safetensors file.
     """
 
-    def __init__(self, path: str, label: str) -> None:
-        self.path = label
-        with parsing(label, KIND):
-            self._file = OpenFile(path, label)
-            with self._file.stream() as stream:
-                self._header = read_header(stream, self._file.size, label)
+    def __init__(self, file: OpenFile) -> None:
+        self.path, self._file = file.label, file
+        with parsing(file, KIND), file.stream() as stream:
+            self._header = read_header(stream, file.size, file.label)
         self.names: Sequence[str] = tuple(self._header.entries)
         self.metadata: Mapping[str, str] = self._header.metadata
 
@@ -80,7 +77,7 @@ class SafetensorsFile:
         length = entry.end - entry.begin
         if length == 0:
             return torch.empty(entry.shape, dtype=dtype)
-        with parsing(self.path, KIND):
+        with parsing(self._file, KIND):
             content = self._file.bytes_at(self._header.start + entry.begin, length)
             return settled(torch.frombuffer(content, dtype=dtype).reshape(entry.shape))
 

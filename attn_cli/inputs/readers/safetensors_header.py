@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
 from attn_cli.errors import in_file
+from attn_cli.inputs.collecting import nothing_collected
 from attn_cli.inputs.json_text import parsed
 from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_AXES, MOST_NAMES
 from attn_cli.inputs.text import few, shown
@@ -104,7 +105,8 @@ def read_header(file: BinaryIO, size: int | None, label: str) -> Header:
     text = head[PREFIX:] + file.read(length - 1)
     if len(text) < length:
         raise in_file(label, f"ends in its header, {PREFIX + len(text)} bytes from its beginning", KIND)
-    return _Parser(label).header(text, size)
+    with nothing_collected():
+        return _Parser(label).header(text, size)
 
 
 @dataclass(frozen=True)

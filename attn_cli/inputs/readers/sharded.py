@@ -10,6 +10,7 @@ from torch import Tensor
 from attn_cli.errors import in_file
 from attn_cli.inputs.paths import check_regular
 from attn_cli.inputs.readers.base import parsing
+from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.readers.safetensors_file import SafetensorsFile
 from attn_cli.inputs.shards import KIND, read_weight_map
 from attn_cli.inputs.text import shown
@@ -23,19 +24,18 @@ class ShardedSafetensors:
     """A sharded checkpoint; a shard is opened when the first of its tensors is asked for.
 
     Args:
-        path: of the index.
-        label: how messages name it.
+        file: the index.
 
     Raises:
         InputError: where the index is broken or names a file outside its own folder.
     """
 
-    def __init__(self, path: str, label: str) -> None:
-        self.path = label
-        self._folder = os.path.dirname(path)
+    def __init__(self, file: OpenFile) -> None:
+        self.path = file.label
+        self._folder = os.path.dirname(file.path)
         self._shards: dict[str, SafetensorsFile] = {}
-        with parsing(label, KIND):
-            self._shard_of = read_weight_map(path, label)
+        with parsing(file, KIND), file.stream() as stream:
+            self._shard_of = read_weight_map(stream, file.label)
         self.names: Sequence[str] = tuple(self._shard_of)
         self.metadata: Mapping[str, str] = {}
 
@@ -62,7 +62,7 @@ class ShardedSafetensors:
         if file_name not in self._shards:
             path = os.path.join(self._folder, file_name)
             check_regular(path, SHARD)
-            self._shards[file_name] = SafetensorsFile(path, path)
+            self._shards[file_name] = SafetensorsFile(OpenFile(path))
         shard = self._shards[file_name]
         if not shard.has(name):
             raise in_file(shard.path, f"holds no tensor {shown(name)}", f"expected it there, as {self.path} says")

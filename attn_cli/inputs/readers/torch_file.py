@@ -26,21 +26,20 @@ class TorchFile:
     """A loaded ``.pt`` or ``.pth`` file; the tensors of a zip are mapped. Nested names are joined with dots.
 
     Args:
-        path: of the file.
-        label: how messages name it.
+        file: the same, open.
 
     Raises:
         InputError: where it holds anything but tensors and plain values, or is no such file.
     """
 
-    def __init__(self, path: str, label: str) -> None:
-        self.path = label
+    def __init__(self, file: OpenFile) -> None:
+        label = file.label
+        self.path, self._file = label, file
         self._tensors: dict[str, Tensor] = {}
         self._texts: dict[str, str] = {}
         self._visited = 0
-        with parsing(label, KIND):
-            self._file = OpenFile(path, label)
-            loaded = _named(load_plain(path, self._file), label)
+        with parsing(file, KIND):
+            loaded = _named(load_plain(file), label)
             for count, (name, value) in enumerate(self._values(loaded, "")):
                 if count >= MOST_NAMES:
                     raise in_file(label, f"holds more than {MOST_NAMES} values", f"expected {KIND}")

@@ -32,11 +32,10 @@ DIGITS = re.compile(r"[0-9]+\n?")
 TAR_MAGIC, TAR_PLACE = b"ustar", 257
 
 
-def load_plain(path: str, file: OpenFile) -> object:
+def load_plain(file: OpenFile) -> object:
     """What a PyTorch file of tensors and plain values holds.
 
     Args:
-        path: of the file.
         file: the same, open.
 
     Raises:
@@ -46,14 +45,14 @@ def load_plain(path: str, file: OpenFile) -> object:
         head = stream.read(TAR_PLACE + len(TAR_MAGIC))
     kind = signature(head[:LENGTH])
     if kind == ZIP:
-        return _load_zip(path, file)
+        return _load_zip(file)
     if kind == PICKLE:
-        return _load_old(path, file)
+        return _load_old(file)
     what = "is a tar, as PyTorch 0.1 wrote it" if head[TAR_PLACE:] == TAR_MAGIC else "is no PyTorch file"
     raise in_file(file.label, what if head else "is empty", KIND, HINT)
 
 
-def _load_old(path: str, file: OpenFile) -> object:
+def _load_old(file: OpenFile) -> object:
     """A file of before PyTorch 1.6: pickles behind one another, then the storages."""
     with file.stream() as stream:
         begin = io.BytesIO(stream.read(LARGEST_HEADER))
@@ -65,12 +64,12 @@ def _load_old(path: str, file: OpenFile) -> object:
     if needed > file.size - begin.tell():
         found = f"has tensors of {needed} bytes, and {file.size - begin.tell()} bytes behind their description"
         raise in_file(file.label, found, KIND)
-    return _load(path, file.label, None)
+    return _load(file, None)
 
 
-def _load_zip(path: str, file: OpenFile) -> object:
-    with open_zip(path, file.label, METHODS, KIND, MOST_NAMES, is_torch=True) as archive:
-        return _Archive(file, archive).load(path)
+def _load_zip(file: OpenFile) -> object:
+    with open_zip(file, METHODS, KIND, MOST_NAMES, is_torch=True) as archive:
+        return _Archive(file, archive).load()
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,9 @@ class _Archive:
     file: OpenFile
     archive: zipfile.ZipFile
 
-    def load(self, path: str) -> object:
-        storages = self._storages(path)
-        places = iter([(self._begin(storage), storage.size) for storage in storages])
-        return _load(path, self.file.label, _Placement(self.file, places))
+    def load(self) -> object:
+        places = iter([(self._begin(storage), storage.size) for storage in self._storages()])
+        return _load(self.file, _Placement(self.file, places))
 
     @property
     def folder(self) -> str:
@@ -96,7 +94,7 @@ class _Archive:
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         return {member.filename.casefold(): member for member in self.archive.infolist()}
 
-    def _storages(self, path: str) -> list[Storage]:
+    def _storages(self) -> list[Storage]:
         """Those that the pickle asks for; each is there and as long as the pickle says."""
         label = self.file.label
         description = self._member("data.pkl") if self.archive.infolist() else None
@@ -115,7 +113,7 @@ class _Archive:
         for storage in program.storages.values():
             self._check_storage(storage)
         self._check_settings()
-        if torch._C.PyTorchFileReader(path).get_record("data.pkl") != content:
+        if torch._C.PyTorchFileReader(self.file.own_path).get_record("data.pkl") != content:
             raise in_file(label, "holds another data.pkl for PyTorch than for other readers of zips", KIND, HINT)
         return list(program.storages.values())
 
@@ -176,20 +174,19 @@ def _no_plain_pickle(label: str, what: str) -> InputError:
     return in_file(label, f"is no pickle of plain tensors: it {what}, and nothing of it was run", KIND, HINT)
 
 
-def _load(path: str, label: str, place: Callable[[Any, str], Any] | None) -> object:
+def _load(file: OpenFile, place: Callable[[Any, str], Any] | None) -> object:
     """The file's object, by PyTorch itself.
 
     Args:
-        path: of the file.
-        label: how messages name it.
+        file: to load.
         place: gives each storage, in order, its memory; None leaves that to PyTorch.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about formats of old; what cannot be read raises
-            return torch.load(path, map_location=place or "cpu", weights_only=True, mmap=place is not None)
+            return torch.load(file.own_path, map_location=place or "cpu", weights_only=True, mmap=place is not None)
     except pickle.UnpicklingError as error:
-        raise _no_plain_pickle(label, "names what PyTorch does not load") from error
+        raise _no_plain_pickle(file.label, "names what PyTorch does not load") from error
 
 
 @dataclass
@@ -201,11 +198,6 @@ class _Placement:
 
     def __call__(self, storage: Any, location: str) -> Any:
         begin, size = next(self.places)
-        if size != storage.nbytes():
-            self.file.check_unchanged()
-            raise in_file(self.file.label, f"has a storage of {storage.nbytes()} bytes", f"expected {size}")
-        return (
-            storage
-            if size == 0
-            else torch.frombuffer(self.file.bytes_at(begin, size), dtype=torch.uint8).untyped_storage()
-        )
+        if size == 0:
+            return storage
+        return torch.frombuffer(self.file.bytes_at(begin, size), dtype=torch.uint8).untyped_storage()

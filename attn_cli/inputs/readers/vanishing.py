@@ -11,7 +11,8 @@ import ctypes
 import mmap
 import os
 import signal
-import time
+import sys
+import threading
 import weakref
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from typing import Any
 
 FIXED = 0x10  # MAP_FIXED, on Linux and macOS
 PAGE = mmap.PAGESIZE
-AT_ONCE = 1.0  # seconds in which all threads have looked again that looked at a page when it was lost
+State = tuple[int, int]  # of a file: its size, and when it was written to
 CAN_GUARD = hasattr(signal, "SIGBUS") and hasattr(mmap, "MAP_ANONYMOUS")
 
 
@@ -27,15 +28,16 @@ class Descriptor:
     """The number of an open file, which is closed when nothing needs it any more.
 
     Args:
-        path: of the file.
+        number: of the file.
 
-    Raises:
-        OSError: where it cannot be opened.
+    Attributes:
+        least: how long the file was when a part of it was found to be lost.
     """
 
-    def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        weakref.finalize(self, os.close, self.number)
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.least = sys.maxsize
+        weakref.finalize(self, os.close, number)
 
     def status(self) -> os.stat_result:
         """Size and times as they are now."""
@@ -74,7 +76,7 @@ class _Guard:
         self._before: int | None = None
         self._is_there = False
         self._mappings: dict[int, _Mapping] = {}
-        self._last = -AT_ONCE
+        self._seen: dict[int, list[State]] = {}  # by thread
 
     def add(self, owner: object, mapping: _Mapping) -> None:
         self._mappings[id(mapping)] = mapping
@@ -84,24 +86,28 @@ class _Guard:
             self._is_there = True
 
     def _answer(self, number: int) -> None:
-        """Called in the thread that looked, which looks again afterwards: it must neither fail nor wait."""
-        is_lost = [self._refill(mapping) for mapping in list(self._mappings.values())]
-        if any(is_lost):
-            self._last = time.monotonic()
-        elif time.monotonic() - self._last > AT_ONCE:
+        """Called in the thread that looked, which looks again afterwards: it must neither fail nor wait.
+
+        Where it comes again and no file is another than before, what it looks at is in none of the mappings.
+        """
+        states = [self._refill(mapping) for mapping in list(self._mappings.values())]
+        thread = threading.get_ident()
+        if self._seen.get(thread) == states:
             self._signal(number, self._before)
             self._is_there = False
+        self._seen[thread] = states
 
-    def _refill(self, mapping: _Mapping) -> bool:
-        """Empty pages from the end of the file on; whether more of it is lost than before."""
-        there = -(-max(mapping.file.status().st_size - mapping.offset, 0) // PAGE) * PAGE
-        if there >= mapping.whole:
-            return False
-        kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | FIXED
-        allowed = mmap.PROT_READ | mmap.PROT_WRITE
-        self._map(mapping.address + there, mapping.length - there, allowed, kind, -1, 0)
-        mapping.whole = there
-        return True
+    def _refill(self, mapping: _Mapping) -> State:
+        """Empty pages from the end of the file on; what the file is now."""
+        status = mapping.file.status()
+        there = -(-max(status.st_size - mapping.offset, 0) // PAGE) * PAGE
+        if there < mapping.whole:
+            kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | FIXED
+            allowed = mmap.PROT_READ | mmap.PROT_WRITE
+            mapping.file.least = min(status.st_size, mapping.file.least)
+            self._map(mapping.address + there, mapping.length - there, allowed, kind, -1, 0)
+            mapping.whole = there
+        return status.st_size, status.st_mtime_ns
 
 
 @cache

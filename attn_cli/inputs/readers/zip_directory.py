@@ -8,9 +8,10 @@ from typing import BinaryIO
 
 from attn_cli.errors import in_file
 from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB
+from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.text import shown
 
-END, END_64 = b"PK\x05\x06", b"PK\x06\x06"
+ENTRY, END, END_64, LOCATOR = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 END_SIZE, END_64_SIZE, LOCATOR_SIZE = 22, 56, 20
 LONGEST_COMMENT = 2**16 - 1
 UNICODE_PATH = 0x7075  # another name of a member, which some readers prefer
@@ -19,13 +20,12 @@ ENCRYPTED = 1
 
 
 def open_zip(
-    path: str, label: str, methods: frozenset[int], expected: str, most: int, *, is_torch: bool = False
+    file: OpenFile, methods: frozenset[int], expected: str, most: int, *, is_torch: bool = False
 ) -> zipfile.ZipFile:
     """Open a zip each of whose members has a name, a place and a way to be read of its own.
 
     Args:
-        path: of the file.
-        label: how messages name it.
+        file: the same, open.
         methods: ways of compression that are taken.
         expected: what the file should be, for messages.
         most: members that it may have.
@@ -36,39 +36,44 @@ def open_zip(
         InputError: where it is encrypted, names a member twice, has members that overlap, or is too large a directory.
         zipfile.BadZipFile, OSError: where it is no zip.
     """
-    with open(path, "rb") as file:
-        _check_directory(file, label, expected, 0 if is_torch else LONGEST_COMMENT)
-    archive = zipfile.ZipFile(path)
-    try:
-        if len(archive.infolist()) > most:
-            raise in_file(label, f"has {len(archive.infolist())} members", f"expected at most {most}")
-        _check_members(archive, label, methods, expected)
-        if is_torch:
-            _check_names(archive, label)
-    except BaseException:
-        archive.close()
-        raise
+    stream = file.stream()
+    begin, length = _directory(stream, file.label, expected, 0 if is_torch else LONGEST_COMMENT)
+    stream.seek(max(begin, 0))
+    members = stream.read(length).count(ENTRY)
+    if members > most:
+        raise in_file(file.label, f"has {members} members", f"expected at most {most}")
+    archive = zipfile.ZipFile(stream)
+    _check_members(archive, file.label, methods, expected)
+    if is_torch:
+        _check_names(archive, file.label)
     return archive
 
 
-def _check_directory(file: BinaryIO, label: str, expected: str, comment: int) -> None:
-    """Refuse a directory that is too long to be read, or that other readers of zips might look for elsewhere."""
-    size = file.seek(0, os.SEEK_END)
-    tail_size = min(size, END_64_SIZE + LOCATOR_SIZE + END_SIZE + comment)
-    file.seek(size - tail_size)
-    tail = file.read(tail_size)
+def _directory(stream: BinaryIO, label: str, expected: str, comment: int) -> tuple[int, int]:
+    """Where the directory begins and how long it is; one too long, or that readers differ about, is refused."""
+    size = stream.seek(0, os.SEEK_END)
+    begin = max(size - END_64_SIZE - LOCATOR_SIZE - END_SIZE - comment, 0)
+    stream.seek(begin)
+    tail = stream.read(size - begin)
     place = tail.rfind(END, 0, len(tail) - END_SIZE + len(END))
-    end = tail[place:] if place >= 0 else b""
-    behind = len(end) - END_SIZE
-    if not 0 <= behind <= comment or int.from_bytes(end[20:22], "little") != behind:
+    behind = len(tail) - place - END_SIZE
+    is_end = place >= 0 and behind <= comment and _number(tail, place + 20, 2) == behind
+    length = _number(tail, place + 12, 4)
+    locator = place - LOCATOR_SIZE
+    if is_end and locator >= 0 and tail.startswith(LOCATOR, locator):
+        place = locator - END_64_SIZE
+        is_end = place >= 0 and tail.startswith(END_64, place) and _number(tail, locator + 8, 8) == begin + place
+        length = _number(tail, place + 40, 8)
+    if not is_end:
         raise in_file(label, "does not end as a zip does", expected)
-    length = int.from_bytes(end[12:16], "little")
-    before = place - LOCATOR_SIZE - END_64_SIZE
-    if before >= 0 and tail.startswith(END_64, before):
-        length = int.from_bytes(tail[before + 40 : before + 48], "little")
     if length > LARGEST_HEADER:
         limit = f"expected at most {LARGEST_HEADER // MIB} MiB"
         raise in_file(label, f"the directory of the zip is {length} bytes long", limit)
+    return begin + place - length, length
+
+
+def _number(content: bytes, place: int, size: int) -> int:
+    return int.from_bytes(content[max(place, 0) : max(place, 0) + size], "little")
 
 
 def _check_members(archive: zipfile.ZipFile, label: str, methods: frozenset[int], expected: str) -> None:

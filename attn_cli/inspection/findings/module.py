@@ -15,17 +15,20 @@ from attn_cli.inspection.findings.rules import NONFINITE_INPUT, counted
 from attn_cli.inspection.types import Finding, Place
 
 
-def module_findings(module: ModuleInputs, index: CallIndex) -> tuple[Finding, ...]:
+def module_findings(
+    module: ModuleInputs, index: CallIndex, firsts: tuple[int, int, int] | None = None
+) -> tuple[Finding, ...]:
     """One finding for every tensor that was projected, or projected with, and is not finite.
 
     Args:
-        module: the whole call.
+        module: the whole call, or one head of it.
         index: the batch items that were inspected; what is in others does not count.
+        firsts: of one head, the output features of the whole projections that its W_q, W_k and W_v begin with.
     """
     named = (("queries", module.queries), ("keys", module.keys), ("values", module.values))
     rows = [_Rows(name, x) for name, x in _different(named)]
     found = [one.finding(index.batch) for one in rows]
-    return tuple(one for one in (*found, *_in_weights(module)) if one is not None)
+    return tuple(one for one in (*found, *_in_weights(module, firsts)) if one is not None)
 
 
 def _different(named: Sequence[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
@@ -65,13 +68,14 @@ class _Rows:
         return NONFINITE_INPUT.finding(f"{message} in {counted(number, axis)}", place, number, INPUT_HINT)
 
 
-def _in_weights(module: ModuleInputs) -> Iterator[Finding]:
-    for name, layer in (("W_q", module.W_q), ("W_k", module.W_k), ("W_v", module.W_v)):
+def _in_weights(module: ModuleInputs, firsts: tuple[int, int, int] | None) -> Iterator[Finding]:
+    layers, where = (module.W_q, module.W_k, module.W_v), "" if firsts is None else " for this head"
+    for name, layer, first in zip(("W_q", "W_k", "W_v"), layers, firsts or (0, 0, 0), strict=True):
         for part, x in (("weight", layer.weight), ("bias", layer.bias)):
             if x is None or is_finite(x):
                 continue
             faults = ~x.isfinite()
             outputs = faults.flatten(1).any(dim=-1) if x.dim() > 1 else faults
-            message = f"the {part} of {name} holds {what_is_bad(x, faults)}, the first of output feature"
+            message = f"the {part} of {name} holds {what_is_bad(x, faults)}{where}, the first of output feature"
             place, number = Place(tensor=f"{name}.{part}"), int(faults.sum())
-            yield NONFINITE_INPUT.finding(f"{message} {first_place(outputs)[0]}", place, number, INPUT_HINT)
+            yield NONFINITE_INPUT.finding(f"{message} {first + first_place(outputs)[0]}", place, number, INPUT_HINT)

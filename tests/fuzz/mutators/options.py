@@ -24,7 +24,8 @@ WORDS = {
     "--ignore": ("ATTN001", "ATTN", "ATTN0", "", "X"),
     "--rule": ("ATTN001", "all", "ATTN020", "ATTN021", ""),
     "--tokens": ("tokens.json", "ids.json", "token_ids", "q", "missing.json", ""),
-    "--tokenizer": ("tokenizer.json", "missing.json", "tokens.json", ""),
+    "--tokenizer": ("tokenizer.json", "tokenizer_bytes.json", "tokenizer_scores.json", "missing.json",
+        "tokens.json", "-", ""),
     "--fail-on-regression": ("5%", "5", "0", "-1%", "nan%", "1e400%", "%", "200%", ""),
     "--max-bytes": ("1MB", "0", "-1", "1e9", "2GiB", "99999999999999999TB", "1.5kb", "B", ""),
     "--html-budget": ("2MB", "100kB", "1", "0", "-5MB", "1TB", "MB"),
@@ -121,7 +122,7 @@ def value(one: Option, names: tuple[str, ...], draw: random.Random) -> str:
         if spelling in WORDS:
             return _often_good(WORDS[spelling], draw)
         if spelling in ("--weights-file", "--baseline"):
-            return draw.choice((*names, "missing"))
+            return draw.choice((*names, "missing", "-"))
         if spelling in ("--q", "--k", "--v"):
             return draw.choice((*names, *NAMES, "layers.0.q"))
     if one.kind.startswith("float"):
