@@ -24,6 +24,7 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 USUAL = (signal.SIG_DFL, signal.default_int_handler)  # what Python itself sets; anything else is somebody's choice
 KILLED = 128  # a process that signal n has ended has 128 + n as its exit code
 PATIENCE_SECONDS = 2.0  # for a kernel in which no exception can be raised
+LOOKS = 40  # in that time
 BEFORE_SECONDS = 1.0  # Python may have noticed a signal so long before the thread that watches it
 AGAIN_SECONDS = 0.01
 LastWords = Callable[[int], object]
@@ -85,8 +86,10 @@ def obeyed(last_words: LastWords | None = None) -> Iterator[None]:
         with _watched() if is_own_process() else contextlib.nullcontext(), _raised_again():
             yield
     finally:
-        _handle_all(before, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
+        _State.held += 1  # before anything is called: a second Ctrl-C must not leave half of it behind
+        _handle_all(before, signal.SIG_IGN)
         remove_unfinished()
+        _State.held, _State.arrived = _State.held - 1, None
         if not is_own_process():
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -133,9 +136,10 @@ def held_back() -> Iterator[None]:
             _end(arrived)
 
 
-def came_to_end() -> bool:
-    """Whether a signal has ended what was going on; an error of a library may be what became of that."""
-    return _State.raised is not None
+def raise_again() -> None:
+    """Raise what a signal has raised before, if one has: a library may have made an error of its own of it."""
+    if _State.raised is not None:
+        _end(_State.raised)
 
 
 def mark_unfinished(path: Path) -> None:
@@ -205,17 +209,19 @@ def _raised_again() -> Iterator[None]:
 def _watch(read: int) -> None:
     with contextlib.closing(os.fdopen(read, "rb", buffering=0)) as arrived:
         while number := arrived.read(1):
-            if signal.getsignal(number[0]) is _on_arrival and not _is_noticed():
+            if signal.getsignal(number[0]) is _on_arrival and not _is_noticed(number[0]):
                 _end_at_once(number[0])
 
 
-def _is_noticed() -> bool:
+def _is_noticed(number: int) -> bool:
     """Whether Python has come to call the handler, or comes to it within its time."""
-    now = time.monotonic()
-    while time.monotonic() < now + PATIENCE_SECONDS:
-        if _State.noticed > now - BEFORE_SECONDS:
+    since = time.monotonic() - BEFORE_SECONDS
+    for look in range(LOOKS):
+        if _State.noticed > since:
             return True
-        time.sleep(PATIENCE_SECONDS / 40)
+        if look == 1:  # of several at once another thread may have taken all, while the main thread waits for a pipe
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        time.sleep(PATIENCE_SECONDS / LOOKS)
     return False
 
 

@@ -23,7 +23,7 @@ from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_numbers
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
-from attn_cli.interruption import Terminated, came_to_end, obeyed
+from attn_cli.interruption import Terminated, obeyed, raise_again
 from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
 from attn_cli.reporters.json_report import no_document_yet
 
@@ -109,8 +109,10 @@ def _answer(arguments: list[str], asked: Asked) -> int:
     try:
         code = _invoke(arguments)
         sys.stdout.flush()
-        if code == INTERRUPTED and asked.command != "record":
-            return tell_interrupted(signal.SIGINT, asked)  # what bench measured until then is told
+        if code == INTERRUPTED:  # what bench measured until then is told
+            raise_again()
+            if asked.command != "record":
+                raise KeyboardInterrupt
         return code
     except BrokenPipeError:
         return end_quietly()
@@ -131,8 +133,8 @@ def _answer(arguments: list[str], asked: Asked) -> int:
         return tell_failed(usage, asked)
     except Exception as error:
         told = _as_attn_error(error)
-        if isinstance(told, InternalError) and came_to_end():
-            raise KeyboardInterrupt from None
+        if isinstance(told, InternalError):
+            raise_again()
         return tell_failed(told, asked)
 
 

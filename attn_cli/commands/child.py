@@ -49,6 +49,14 @@ class Child:
         code = self._process.wait()
         return code if code >= 0 else KILLED - code
 
+    def leave(self, number: int, _frame: FrameType | None) -> None:
+        """Leave to it what has come to it as well; what came before it was there it gets when it is.
+
+        A function, not ``SIG_IGN``, which the child would inherit.
+        """
+        if self._process is None:
+            self._early.append(number)
+
     def pass_on(self, number: int, _frame: FrameType | None) -> None:
         """Send it a signal that has come to this process."""
         if self._process is None:
@@ -64,7 +72,7 @@ def child() -> Iterator[Child]:
     before = {}
     try:
         if threading.current_thread() is threading.main_thread():
-            before = _handle(LEFT_TO_CHILD, _leave_to_child) | _handle(PASSED_ON, made.pass_on)
+            before = _handle(LEFT_TO_CHILD, made.leave) | _handle(PASSED_ON, made.pass_on)
         try:
             yield made
         finally:
@@ -83,7 +91,3 @@ def _handle(names: Sequence[str], handler: signal._HANDLER) -> dict[int, signal.
             before[number] = old
             signal.signal(number, handler)
     return before
-
-
-def _leave_to_child(_number: int, _frame: FrameType | None) -> None:
-    """A function, not ``SIG_IGN``, which the child would inherit."""

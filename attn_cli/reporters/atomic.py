@@ -35,28 +35,50 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         ResourceError: where the disk refuses, or ``path`` is something else than a file.
+        OSError: of the body, where it names another file.
     """
     temporary: Path | None = None
     try:
-        _refuse_folder_name(os.fspath(path))
-        target = Path(os.path.realpath(path))
-        _refuse_special(target)
-        replaced = target.stat() if target.exists() else None
-        with held_back():
-            temporary = _new_file_beside(target, NEW if replaced is None else PERMISSIONS & replaced.st_mode)
-            mark_unfinished(temporary)
-        usual = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        _set_owner(temporary, usual, replaced)  # a writer may have put a file of its own in its place
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written: {error.strerror or error}; expected a writable file"
-        ) from error
+        with naming(path):
+            _refuse_folder_name(os.fspath(path))
+            target = Path(os.path.realpath(path))
+            _refuse_special(target)
+            replaced = target.stat() if target.exists() else None
+            with held_back():
+                temporary = _new_file_beside(target, NEW if replaced is None else PERMISSIONS & replaced.st_mode)
+                mark_unfinished(temporary)
+            usual = stat.S_IMODE(temporary.stat().st_mode)
+        with naming(path, only=temporary):
+            yield temporary
+        with naming(path):
+            _set_owner(temporary, usual, replaced)  # a writer may have put a file of its own in its place
+            _flush_to_disk(temporary)
+            os.replace(temporary, target)
     finally:
         if temporary is not None:
             remove_unfinished(temporary)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], *, only: Path | None = None) -> Iterator[None]:
+    """Have what the disk refuses in the block told as this file's.
+
+    Args:
+        path: of the file.
+        only: leave alone what names another file than this one, such as one that is read meanwhile.
+
+    Raises:
+        ResourceError: where the disk refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = [os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+        if only is not None and named and str(only) not in named:
+            raise
+        raise ResourceError(
+            f"{path}: cannot be written: {error.strerror or error}; expected a writable file"
+        ) from error
 
 
 def check_output(

@@ -2,7 +2,10 @@
 
 import ctypes
 import os
+import time
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from tests.cli.process import MINILM
 
@@ -31,6 +34,18 @@ import os, sys
 for number, name in {streams!r}:
     os.close(number)
     setattr(sys, name, None), setattr(sys, f"__{{name}}__", None)
+"""
+
+HELD = """
+import os, sys, time
+def hold(frame, event, function):
+    if event in ("call", "c_call"):
+        name = frame.f_code.co_name if event == "call" else function.__name__
+        if name == {name!r} and os.path.basename(frame.f_code.co_filename) == {file!r}:
+            sys.setprofile(None)
+            open({mark!r}, "w").close()
+            time.sleep({seconds})
+sys.setprofile(hold)
 """
 
 _LIBC = """
@@ -62,6 +77,31 @@ os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 
 call("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("6I", READ, READ, 0, 0, 0, 0))
 """
 )
+
+
+def held(place: str, mark: Path, seconds: float = 60) -> str:
+    """Has attn sleep where it first calls something, and a file appear then.
+
+    Args:
+        place: ``FILE:NAME``, the file that the function is in, or that calls it where it is not Python's own.
+        mark: the file.
+        seconds: how long.
+    """
+    file, name = place.split(":")
+    return HELD.format(file=file, name=name, mark=str(mark), seconds=seconds)
+
+
+def sending(mark: Path, *numbers: int) -> Callable[[int], None]:
+    """Sends a process these signals as soon as it is held; one that ends before is a fault."""
+
+    def send(child: int) -> None:
+        while not mark.exists():
+            os.kill(child, 0)
+            time.sleep(0.002)
+        for number in numbers:
+            os.kill(child, number)
+
+    return send
 
 
 def closed(*names: str) -> str:

@@ -158,6 +158,10 @@ def test_the_files_behind_the_standard_streams_are_recognised(tmp_path):
                 warm("demo", option, "/dev/stdout", stdout=file.fileno()), names="/dev/stdout", says="standard output"
             )
         assert out.read_bytes() == b""
+    with open(tmp_path / "errors", "w+b") as file:
+        ended = warm("demo", "--save", str(tmp_path / "errors"), stderr=file.fileno())
+        file.seek(0)
+        assert (ended.returncode, b"would replace standard error" in file.read()) == (2, True)
 
 
 PAIRS = [
@@ -243,6 +247,43 @@ def test_a_private_file_is_private_while_it_is_written(tmp_path):
     path.write_text("")
     path.chmod(0o600)
     assert warm("demo", "--save", str(path), before=HALF_SECRET).err == "600"
+
+
+ORDER = """
+import os
+fsync, chown, replace = os.fsync, os.chown, os.replace
+def told(*what):
+    os.write(2, (" ".join(map(str, what)) + "\\n").encode())
+os.fsync = lambda file: told("on disk", os.fstat(file).st_ino)
+os.chown = lambda path, *owner: told("owner", os.stat(path).st_ino, *owner)
+os.replace = lambda path, target: (told("named", os.stat(path).st_ino), replace(path, target))
+"""
+
+
+def test_a_file_has_its_owner_and_is_on_the_disk_before_it_gets_its_name(tmp_path):
+    """Seen by what is asked of the system: only root may give files away, and no test survives a crash."""
+    path = tmp_path / "a"
+    path.write_text("")
+    owner = path.stat()
+    ended = warm("demo", "--save", str(path), before=ORDER)
+    number = path.stat().st_ino
+    assert ended.err.splitlines() == [
+        f"owner {number} {owner.st_uid} {owner.st_gid}", f"on disk {number}", f"named {number}"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--save", "--pdf"])
+def test_what_another_file_refuses_while_one_is_written_is_told_as_its_own(option, tmp_path):
+    """Such as a font that a figure needs."""
+    other = tmp_path / "other"
+    before = f"""
+import attn_cli.reporters.saved as saved
+from matplotlib.figure import Figure
+saved.save_file = Figure.savefig = lambda *_, **__: open({str(other)!r}, "rb")
+"""
+    ended = warm("demo", option, str(tmp_path / f"x{'' if option == '--save' else '.pdf'}"), before=before)
+    refused(ended, 3, names=f"{other}: No such file or directory")
+    assert os.listdir(tmp_path) == []
 
 
 SEED_ONE = """

@@ -12,12 +12,14 @@ from attn_cli.reporters.captures.index import rest_of
 from attn_cli.reporters.captures.journal import CaptureJournal
 from tests.cli.test_record import ATTENDS
 from tests.hostile.law import accepted, refused
-from tests.hostile.surroundings import can_mount, closed, small_disk
-from tests.hostile.test_signals import AT_LINES, SIGNALS
+from tests.hostile.surroundings import can_mount, closed, held, sending, small_disk
+from tests.hostile.test_signals import AT_LINES, SAID, SIGNALS
 from tests.hostile.warm import warm
 from tests.reporters.test_capture_journal import caught
 
 mounting = pytest.mark.skipif("linux" not in sys.platform or not can_mount(), reason="this user may not mount a disk")
+
+NOTHING = "attn: warning: nothing was recorded: the program never imported torch\n"
 
 # A double of a program that attends: it leaves what one of three calls leaves, without importing torch.
 LEAVES = """
@@ -55,21 +57,24 @@ def test_a_signal_at_any_moment_of_a_recording(program):
     """At lines before the program, in the midst of it, and while the file gets its name."""
     script, out = program
     path = str(out / "x.safetensors")
-    lines = random.Random("record 8")
+    lines, seen = random.Random("record 8"), []
     marked = AT_LINES.replace('"save_call"', '"working_folder"').replace(
         '"atomic.py",', '"atomic.py", "folder.py", "finish.py", "child.py",'
     )
-    for _ in range(8):
-        moments = {lines.randrange(1, 900): int(lines.choice(SIGNALS))}
+    for turn in range(8):
+        # The program starts at about the 150th line; what comes once it is over keeps no file from getting its name.
+        moments = {lines.randrange(*((1, 130), (160, 1130))[turn % 2]): int(lines.choice(SIGNALS))}
         ended = warm("record", "-o", path, str(script), before=marked.format(moments=moments))
         number = next(iter(moments.values()), None)
         codes = (0, *(128 + one for one in SIGNALS)) if number is None else (0, 128 + number)
         assert ended.returncode in codes, (moments, ended.err)
         assert "Traceback" not in ended.err
         assert os.listdir(out) in ([], ["x.safetensors"]), moments
+        seen.append(ended.returncode)
         if os.listdir(out):
             accepted(warm("run", path, "--json"))
             os.unlink(path)
+    assert all(seen[::2]), seen
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -87,6 +92,21 @@ def test_a_signal_to_the_whole_group_while_the_program_runs(number, program):
     assert (ended.returncode, ended.timed_out) == (128 + number, False)
     assert "3 attention calls" in ended.err
     assert os.listdir(out) == ["x.safetensors"]
+
+
+BEFORE = [("child.py:start", number) for number in SIGNALS]
+BEFORE += [("folder.py:working_folder", SIGNALS[0]), ("subprocess.py:_execute_child", SIGNALS[0])]
+
+
+@pytest.mark.parametrize(("place", "number"), BEFORE)
+def test_a_signal_before_there_is_a_program_is_not_lost(place, number, program):
+    """Ctrl-C goes to the whole group, of which there is but attn by then: the program gets it as soon as it is."""
+    script, out = program
+    script.write_text("import time\ntime.sleep(9)\nprint('the end')\n")
+    line, mark = ("record", "-o", str(out / "x.safetensors"), str(script)), out.parent / "mark"
+    ended = warm(*line, before=held(place, mark, 0.2), meanwhile=sending(mark, number))
+    assert (ended.returncode, ended.stdout, os.listdir(out)) == (128 + number, b"", []), ended.err
+    assert ended.err in (f"attn: {SAID[number]}\n", NOTHING)
 
 
 def test_a_recording_that_is_killed_leaves_a_hidden_folder_that_hinders_nobody(program):
@@ -111,6 +131,17 @@ def test_the_folder_vanishes_while_the_program_attends(stats, tmp_path):
     assert (ended.returncode, "Traceback" in ended.err) in ((3, False), (0, False)), ended.err
     assert "attn: " in ended.err
     assert not out.exists()
+
+
+def test_what_was_written_meanwhile_is_gone_and_the_programs_exit_code_counts(program):
+    script, out = program
+    rest_of(out.parent / "given" / "data").unlink()
+    script.write_text(f"{script.read_text()}sys.exit(7)\n")
+    path = out / "x.safetensors"
+    ended = warm("record", "-o", str(path), str(script))
+    assert ended.returncode == 7
+    assert ended.err.startswith(f"attn: error: {path}: cannot be written: No such file or directory; expected")
+    assert os.listdir(out) == []
 
 
 @mounting

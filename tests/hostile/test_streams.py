@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,49 @@ def test_a_reader_that_stops_reading_does_not_keep_attn_from_ending():
     ended = warm("run", MINILM, "--json", stdout=write, meanwhile=interrupt)
     os.close(read)
     assert (ended.returncode, ended.err, ended.timed_out) == (143, "attn: ended by SIGTERM\n", False)
+
+
+SOON = "import attn_cli.inputs.waiting as waiting; waiting.SILENCE_SECONDS = 0.05\n"
+
+
+@pytest.mark.parametrize("name", ["-", "a pipe"])
+@pytest.mark.parametrize("end", ["the rest", "nothing", "Ctrl-C"])
+def test_a_pipe_that_falls_silent_is_waited_for_and_attn_says_so(name, end, tmp_path):
+    """From a slow program it may take as long as it takes; the line comes once, and Ctrl-C works."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    path = str(tmp_path / name) if name != "-" else name
+    if name != "-":
+        os.mkfifo(path)
+    content = Path(MINILM).read_bytes()
+    read, write = os.pipe() if name == "-" else (None, os.open(path, os.O_RDWR))
+
+    def feed(child):
+        os.write(write, content[:1])
+        while b"waiting" not in said.read_bytes():
+            os.kill(child, 0)
+            time.sleep(0.005)
+        if end == "Ctrl-C":
+            os.kill(child, signal.SIGINT)
+            return
+        if end == "the rest":
+            with open(os.dup(write), "wb") as pipe:
+                pipe.write(content[1:])
+        os.close(write)
+
+    said = tmp_path / "said"
+    with said.open("wb") as err:
+        ended = warm("run", path, "--layer", "3", stdin=read, stderr=err.fileno(), before=SOON, meanwhile=feed,
+                     TMPDIR=str(spool))  # fmt: skip
+    lines = said.read_text().splitlines()
+    assert lines[0] == f"attn: waiting for {'standard input' if name == '-' else path}: 1 byte so far"
+    assert (ended.returncode, len(lines)) == {"the rest": (0, 1), "nothing": (2, 2), "Ctrl-C": (130, 2)}[end]
+    assert not ended.timed_out
+    assert not list(spool.iterdir())
+    if end == "Ctrl-C":
+        os.close(write)
+    if read is not None:
+        os.close(read)
 
 
 def _waits_in(child):

@@ -7,6 +7,7 @@ exit code. What depends on how Python itself starts (``LANG``, ``PYTHONUTF8``, t
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from tests.cli.process import ROOT, environment
 
 PROGRAM = Path(__file__).with_name("warm_program.py")
 SECONDS = 10.0  # no hang: longer than this nothing that is refused may take
+PATIENCE = 6  # times as long by the clock, which goes on while others have the cores
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def warm(
         before: Python that the new process executes first, such as to become two or to put in a double.
         cwd: the folder it runs in.
         limits: of `resource`, such as ``{"RLIMIT_FSIZE": 4096}``.
-        seconds: after this long it is killed.
+        seconds: after this much time of its own it is killed, and after `PATIENCE` times as much by the clock.
         meanwhile: is called with the process's number while it runs, such as to send it a signal.
         env: variables besides the cleaned ones of this process.
     """
@@ -124,7 +126,7 @@ def warm(
         "arguments": arguments,
         "cwd": str(cwd),
         "env": environment(**env),
-        "limits": limits or {},
+        "limits": {"RLIMIT_CPU": math.ceil(seconds), **(limits or {})},
         "before": before,
     }
     late = threading.Event()
@@ -137,7 +139,7 @@ def warm(
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
 
-            timer = threading.Timer(seconds, stop)
+            timer = threading.Timer(PATIENCE * seconds, stop)
             timer.start()
             try:
                 if meanwhile is not None:
@@ -145,7 +147,8 @@ def warm(
                 ended = json.loads(told.readline())
             finally:
                 timer.cancel()
-        return Ended(ended["returncode"], _written(out), _written(err), ended["max_rss"], late.is_set())
+        timed_out = late.is_set() or ended["returncode"] == -signal.SIGXCPU
+        return Ended(ended["returncode"], _written(out), _written(err), ended["max_rss"], timed_out)
 
 
 @contextlib.contextmanager

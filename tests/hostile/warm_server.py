@@ -57,7 +57,9 @@ def become_attn(request: dict, streams: list[int]) -> None:
     open_streams(os.environ.get("PYTHONIOENCODING", "utf-8"))
     os.chdir(request["cwd"])
     for name, most in request["limits"].items():
-        resource.setrlimit(getattr(resource, name), (most, most))
+        kind = getattr(resource, name)
+        # Of processor time the softer limit tells by its signal what has ended the process.
+        resource.setrlimit(kind, (most, resource.getrlimit(kind)[1] if name == "RLIMIT_CPU" else most))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["attn", *request["arguments"]]
     exec(request["before"], {})
@@ -131,6 +133,7 @@ if __name__ == "__main__":
     for name in WARM:
         importlib.import_module(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what has to die of a signal does so quickly
     gc.freeze()  # the memory that is shared with the children stays untouched
     serve(socket.socket(fileno=int(sys.argv[1])))
     end()

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from attn_cli import __version__
 from attn_cli.inputs.names import join, with_step
-from attn_cli.reporters.atomic import atomic_write
+from attn_cli.reporters.atomic import atomic_write, naming
 from attn_cli.reporters.captures.index import (
     LARGEST_HEADER,
     ROOM,
@@ -68,7 +68,7 @@ def finish_capture(data: Path, index: Path, target: str | os.PathLike[str], prog
     calls = [WrittenCall.from_line(line) for line in whole_lines(index)] if index.exists() else []
     if not calls:
         return CaptureSummary()
-    with atomic_write(target) as temporary:
+    with naming(target), atomic_write(target) as temporary:  # what is read meanwhile is its own
         os.replace(data, temporary)
         with temporary.open("r+b", buffering=0) as file, rest_of(data).open("rb") as rest:
             kept = _complete(file, rest, calls, program)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from attn_cli.reporters.atomic import atomic_write
+from attn_cli.reporters.atomic import atomic_write, naming
 from attn_cli.reporters.captures.index import whole_lines
 
 
@@ -24,7 +24,7 @@ def finish_lines(lines: Path, target: str | os.PathLike[str]) -> int:
     """
     size = sum(map(len, whole_lines(lines))) if lines.exists() else 0
     if size:
-        with atomic_write(target) as temporary:
+        with naming(target), atomic_write(target) as temporary:
             os.truncate(lines, size)
             os.replace(lines, temporary)
     return size
