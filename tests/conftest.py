@@ -1,5 +1,6 @@
 """How Hypothesis draws: the same cases in every run of ``make test``, new ones with ``make search``."""
 
+import gc
 import os
 
 from hypothesis import settings
@@ -7,3 +8,13 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_finish():
+    """No garbage collection walks the thousands of tests: each would take 0.3 s, and a benchmark asks for many."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()

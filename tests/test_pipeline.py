@@ -1,6 +1,5 @@
 """A call from its file to its result: what is placed, selected, kept and found."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +12,7 @@ from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.inspection.options import InspectOptions
 from attn_cli.pipeline import RunOptions, place, run_call
-from tests.cli.process import ROOT, environment
+from tests.cli.process import python
 
 CPU = torch.device("cpu")
 
@@ -98,16 +97,12 @@ sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float8_e4m3fn])
 def test_a_large_file_is_read_only_where_it_is_looked_at(tmp_path, dtype):
-    large = {name: torch.zeros(1, 64, 8192, 128).to(dtype) for name in "qkv"}
+    large = {name: torch.zeros(1, 64 // dtype.itemsize, 8192, 128).to(dtype) for name in "qkv"}  # 64 MiB each
     small = {name: x[:, :1].clone() for name, x in large.items()}
     peaks = []
     for name, tensors in (("large", large), ("small", small)):
         save_file(tensors, tmp_path / f"{name}.safetensors")
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, str(tmp_path / f"{name}.safetensors")],
-            capture_output=True, text=True, cwd=ROOT, env=environment(),
-        )  # fmt: skip
-        peaks.append(int(done.stderr))
+        peaks.append(int(python(PEAK, str(tmp_path / f"{name}.safetensors")).err))
     assert peaks[0] - peaks[1] < 64 * 1024
 
 

@@ -1,9 +1,5 @@
 """Every backend against float64 textbook attention, and what it says of itself."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,8 +7,8 @@ from attn_cli.attention import backends, textbook
 from attn_cli.attention.backends import sdpa
 from attn_cli.errors import BackendError
 from tests.attention.calls import make_call
+from tests.cli.process import python
 
-ROOT = Path(__file__).parents[2]
 KEEP = torch.rand(2, 4, 5, 7, generator=torch.Generator().manual_seed(3)) > 0.5
 BIAS = torch.randn(1, 4, 5, 7, generator=torch.Generator().manual_seed(4))
 CASES = {
@@ -183,4 +179,5 @@ def test_watching_a_kernel_does_not_import_the_compiler():
         "assert backends.run('sdpa', make_call(dtype=torch.float32)).ran == 'flash'\n"
         "assert 'torch._dynamo' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    done = python(script)
+    assert done.returncode == 0, done.err

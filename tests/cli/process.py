@@ -9,6 +9,21 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "sample_inputs"
 MINILM = str(SAMPLES / "minilm.safetensors")
 
+# What a process that was to be attn runs in its place.
+INSTEAD = """
+import sys
+import attn_cli.__main__
+
+def run_and_exit():
+    try:
+        exec(compile({program!r}, "program.py", "exec"), {{"__name__": "__main__"}})
+    finally:
+        sys.stdout.flush()
+    sys.exit()
+
+attn_cli.__main__.run_and_exit = run_and_exit
+"""
+
 
 def environment(**extra):
     """The process's environment without whatever the person who runs the tests has set for colour and width."""
@@ -17,11 +32,18 @@ def environment(**extra):
     return {**clean, "PYTHONUTF8": "1", **extra}
 
 
-def attn(*arguments, stdin=None, cwd=ROOT, **env):
+def attn(*arguments, stdin=None, before="", cwd=ROOT, **env):
     """``attn ARGUMENTS`` to its end in a process of its own, which has PyTorch imported already; output as bytes."""
     from tests.hostile.warm import warm
 
-    return warm(*arguments, stdin=stdin, cwd=cwd, seconds=120, **env)
+    return warm(*arguments, stdin=stdin, before=before, cwd=cwd, seconds=120, **env)
+
+
+def python(program, *arguments, stdin=None, cwd=ROOT, **env):
+    """A Python program to its end in a process of its own, which has PyTorch and attn imported already."""
+    from tests.hostile.warm import warm
+
+    return warm(*arguments, stdin=stdin, before=INSTEAD.format(program=program), cwd=cwd, seconds=120, **env)
 
 
 def attn_from_scratch(*arguments, stdin=None, cwd=ROOT, **env):

@@ -1,8 +1,6 @@
 """``attn explain`` as a shell sees it."""
 
 import json
-import subprocess
-import sys
 
 import jsonschema
 import pytest
@@ -11,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from attn_cli.main import main
 from attn_cli.reporters.schema import schema_for
-from tests.cli.process import MINILM, ROOT, SAMPLES, attn, environment
+from tests.cli.process import MINILM, ROOT, SAMPLES, attn
+from tests.cli.test_imports import without_torch
 
 CELL = ("explain", MINILM, "--layer", "3", "--head", "5", "--query", "3")
 
@@ -127,19 +126,12 @@ def test_the_kernel_beside_it_runs_as_asked(document):
     assert kernel["difference"] > 1e-5
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
+def test_answers_without_torch():
+    cases = [
         (["explain", "--help"], 0),
         (["schema", "explain"], 0),
         (["explain", "missing.safetensors", "--head", "0", "--query", "0"], 2),
         (["explain", "README.md", "--head", "0"], 2),
-    ],
-)
-def test_answers_without_torch(arguments, code):
-    script = (
-        f"import sys; from attn_cli.main import main; code = main({arguments!r}); "
-        "assert 'torch' not in sys.modules; sys.exit(code)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, env=environment(), check=False)
-    assert done.returncode == code, done.stderr
+    ]
+    answers = without_torch(*(arguments for arguments, _ in cases))
+    assert answers == [[arguments, [], code] for arguments, code in cases]

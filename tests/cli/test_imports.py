@@ -1,5 +1,6 @@
 """What must answer without torch, in a fresh interpreter."""
 
+import json
 import subprocess
 import sys
 
@@ -7,64 +8,83 @@ import pytest
 
 from tests.cli.process import ROOT, environment
 
-SCRIPT = """
-import sys
+# Each command line in a fork of a new interpreter that has imported attn alone: so none sees what another imported.
+FORKS = """
+import json, os, sys
 from attn_cli.main import main
-code = main({arguments!r})
-sys.stdout.flush()
-heavy = sorted(name for name in ("torch", "numpy", "safetensors") if name in sys.modules)
-sys.stderr.write(f"imported: {{heavy}}, exit code: {{code}}\\n")
+for arguments in json.load(sys.stdin):
+    child = os.fork()
+    if not child:
+        sys.stdin = sys.stdout = open(os.devnull, "r+")
+        code = main(arguments)
+        heavy = sorted(name for name in ("torch", "numpy", "safetensors") if name in sys.modules)
+        os.write(1, f"{json.dumps([arguments, heavy, code])}\\n".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["--help"], 0),
-        (["run", "--help"], 0),
-        (["demo", "--help"], 0),
-        (["bench", "--help"], 0),
-        (["devices", "--help"], 0),
-        (["record", "--help"], 0),
-        (["record"], 2),
-        (["record", "missing.py"], 2),
-        (["record", "--calls", "x", "README.md"], 2),
-        (["record", "--tokenizer", "README.md", "README.md"], 2),
-        (["check", "--help"], 0),
-        (["--version"], 0),
-        (["schema", "run"], 0),
-        (["schema", "bench"], 0),
-        (["run", "missing.safetensors"], 2),
-        (["run", "missing.safetensors", "--json"], 2),
-        (["run", "--no-such-option"], 2),
-        (["run", "README.md", "--window", "x"], 2),
-        (["run", "README.md", "--zoom", "x"], 2),
-        (["demo", "--zoom", "5:5,:"], 2),
-        (["run", "README.md", "--metric", "beauty"], 2),
-        (["run", "README.md", "--sort", "low"], 2),
-        (["demo", "--heads", "x"], 2),
-        (["schema", "check"], 0),
-        (["check"], 2),
-        (["check", "README.md", "missing.safetensors"], 2),
-        (["check", "README.md", "--select", "ATTN9"], 2),
-        (["check", "--rule", "ATTN9"], 2),
-        (["check", "README.md", "--rule", "ATTN003"], 2),
-        (["bench", "--seq", "512,x"], 2),
-        (["bench", "--backend", "fast"], 2),
-        (["bench", "--baseline", "missing.json"], 2),
-        (["bench", "--save", "nowhere/out.json"], 3),
-        (["bench", "--json", "--csv"], 2),
-    ],
-)
-def test_answers_without_torch(arguments, code):
+def without_torch(*commands):
+    """Of each command line what it imported of what takes long, and its exit code."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(arguments=arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment(),
-    )
-    assert done.stderr.splitlines()[-1] == f"imported: [], exit code: {code}"
+        [sys.executable, "-c", FORKS], input=json.dumps(commands),
+        capture_output=True, text=True, cwd=ROOT, env=environment(), check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+CASES = [
+    (["--help"], 0),
+    (["run", "--help"], 0),
+    (["demo", "--help"], 0),
+    (["bench", "--help"], 0),
+    (["devices", "--help"], 0),
+    (["record", "--help"], 0),
+    (["record"], 2),
+    (["record", "missing.py"], 2),
+    (["record", "--calls", "x", "README.md"], 2),
+    (["record", "--tokenizer", "README.md", "README.md"], 2),
+    (["check", "--help"], 0),
+    (["--version"], 0),
+    (["schema", "run"], 0),
+    (["schema", "bench"], 0),
+    (["run", "missing.safetensors"], 2),
+    (["run", "missing.safetensors", "--json"], 2),
+    (["run", "--no-such-option"], 2),
+    (["run", "README.md", "--window", "x"], 2),
+    (["run", "README.md", "--zoom", "x"], 2),
+    (["demo", "--zoom", "5:5,:"], 2),
+    (["run", "README.md", "--metric", "beauty"], 2),
+    (["run", "README.md", "--sort", "low"], 2),
+    (["demo", "--heads", "x"], 2),
+    (["schema", "check"], 0),
+    (["check"], 2),
+    (["check", "README.md", "missing.safetensors"], 2),
+    (["check", "README.md", "--select", "ATTN9"], 2),
+    (["check", "--rule", "ATTN9"], 2),
+    (["check", "README.md", "--rule", "ATTN003"], 2),
+    (["bench", "--seq", "512,x"], 2),
+    (["bench", "--backend", "fast"], 2),
+    (["bench", "--baseline", "missing.json"], 2),
+    (["bench", "--save", "nowhere/out.json"], 3),
+    (["bench", "--json", "--csv"], 2),
+]
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return without_torch(*(arguments for arguments, _ in CASES))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: " ".join(CASES[number][0]))
+def test_answers_without_torch(number, answers):
+    arguments, code = CASES[number]
+    assert answers[number] == [arguments, [], code]
+
+
+def test_what_imports_torch_is_noticed():
+    ((_, heavy, code),) = without_torch(["run", "README.md"])
+    assert ("torch" in heavy, code) == (True, 2)
 
 
 def test_completion_answers_without_torch():

@@ -4,19 +4,28 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tests.cli.process import MINILM, ROOT, attn, environment
+from tests.hostile.warm import PROGRAM, server, warm
 
 
-def shell(command):
-    """Run a shell line with ``attn`` in it; returns its exit code under pipefail, stdout and stderr."""
-    line = command.replace("attn ", f"{sys.executable} -m attn_cli ")
+def shell(command, *, is_warm=False):
+    """Run a shell line with ``attn`` in it; returns its exit code under pipefail, stdout and stderr.
+
+    Args:
+        command: the line.
+        is_warm: ``attn`` has PyTorch imported already; else it is started as a user starts it.
+    """
+    attn = f"{sys.executable} -S {PROGRAM} {server().address}" if is_warm else f"{sys.executable} -m attn_cli"
+    line = command.replace("attn ", f"{attn} ")
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, env=environment(), cwd=ROOT, timeout=120
     )
@@ -35,14 +44,14 @@ def test_json_is_one_document_and_nothing_else():
 
 
 def test_json_goes_through_python_json_tool_and_jq_like_pipes():
-    code, out, err = shell(f"attn run {MINILM} --layer 3 --json | {sys.executable} -m json.tool")
+    code, out, err = shell(f"attn run {MINILM} --layer 3 --json | {sys.executable} -m json.tool", is_warm=True)
     assert (code, err) == (0, "")
     assert '"schema": "attn.run/1"' in out
 
 
-@pytest.mark.parametrize("options", ["--json", "", "--layer 3 --json --weights"])
-def test_a_closed_pipe_ends_quietly(options):
-    code, out, err = shell(f"attn run {MINILM} {options} | head -c 100")
+@pytest.mark.parametrize(("options", "is_warm"), [("--json", False), ("", True), ("--layer 3 --json --weights", True)])
+def test_a_closed_pipe_ends_quietly(options, is_warm):
+    code, out, err = shell(f"attn run {MINILM} {options} | head -c 100", is_warm=is_warm)
     assert (code, err) == (0, "")
     assert len(out) >= 90
 
@@ -128,18 +137,14 @@ def test_a_traceback_only_where_it_is_asked_for():
 
 def test_interrupt_is_exit_code_130():
     """A run long enough to be interrupted, stopped by the signal a terminal sends."""
-    import signal
-    import time
+
+    def interrupt(process):
+        time.sleep(1)
+        os.kill(process, signal.SIGINT)
 
     arguments = ["demo", "--queries", "20000", "--keys", "20000", "--heads", "10", "--repeat", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "attn_cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-    )
-    time.sleep(5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in err
+    ended = warm(*arguments, seconds=60, meanwhile=interrupt)
+    assert (ended.returncode, ended.stdout, ended.err) == (130, b"", "attn: interrupted\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["demo", "--help"], ["--version"], []])
@@ -222,9 +227,9 @@ def test_saving_onto_the_input_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-@pytest.mark.parametrize("options", ["", "--json"])
-def test_a_full_disk_behind_stdout_is_a_failed_resource(options):
-    code, _, err = shell(f"attn demo {options} > /dev/full")
+@pytest.mark.parametrize(("options", "is_warm"), [("", False), ("--json", True)])
+def test_a_full_disk_behind_stdout_is_a_failed_resource(options, is_warm):
+    code, _, err = shell(f"attn demo {options} > /dev/full", is_warm=is_warm)
     assert code == 3
     assert "No space left" in err
     assert "fault of attn" not in err

@@ -1,7 +1,5 @@
 """Work space that does not grow, and keys and values that stay where they are."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,12 @@ from attn_cli.inspection.call import Call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
 from tests.attention.calls import make_call
+from tests.cli.process import python
 from tests.inputs.files import load, write
 
-ROOT = Path(__file__).parents[2]
 MIB = 2**20
 
-# Fresh, since the peak of a process never falls; warmed up, since libraries load once.
+# In a process of its own, which nothing else has used memory in; warmed up, since libraries load once.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -49,9 +47,8 @@ print(resident("VmHWM:") - before - outputs)
 @pytest.mark.parametrize(("length", "align"), [(32768, 0), (2048, 10**8), (2048, -(10**8))])
 def test_less_than_64_mib_above_inputs_and_outputs(length, align):
     """For a long context, and for places far from the keys."""
-    command = [sys.executable, "-c", PROGRAM, str(length), str(align)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    done = python(PROGRAM, str(length), str(align))
+    assert done.returncode == 0, done.err
     assert int(done.stdout) < 64 * MIB
 
 

@@ -22,7 +22,7 @@ from attn_cli.inspection.stream.passes import PassOrElse, choose_pass
 from attn_cli.inspection.stream.plan import Plan, make_plan
 from attn_cli.inspection.stream.spans import Spans
 from attn_cli.inspection.stream.triton_pass import LEAST, choose_blocks, supports
-from tests.cli.process import ROOT, environment
+from tests.cli.process import ROOT, environment, python
 from tests.inspection.triton_runs import OPTIONS, VALUES, by_eager_tiles, cases, inspected, small
 
 CASES = cases()
@@ -133,8 +133,8 @@ def test_an_inspection_on_the_cpu_never_imports_triton():
         "inspect(small())\n"
         "assert not [name for name in sys.modules if name.split('.')[0] == 'triton']\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = python(script)
+    assert done.returncode == 0, done.err
 
 
 PLAN = Plan(1, 2, 20, 16, 1, 16)

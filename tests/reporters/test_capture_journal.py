@@ -28,7 +28,7 @@ from attn_cli.reporters.captures.folder import working_folder
 from attn_cli.reporters.captures.index import LARGEST_HEADER, ROOM, WrittenCall, rest_of
 from attn_cli.reporters.captures.journal import CaptureJournal
 from attn_cli.reporters.captures.names import own_names
-from tests.cli.process import ROOT, environment
+from tests.cli.process import ROOT, environment, python
 
 
 def caught(module="layers.0", step=0, *, shape=(1, 2, 3, 4), dtype=torch.float32, keep=None, number=0, **rules):
@@ -498,8 +498,7 @@ def test_a_killed_writer_leaves_whole_calls(tmp_path):
         "    journal.take(caught('a', step))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    command = [sys.executable, "-c", script, str(tmp_path / "data"), str(tmp_path / "index")]
-    killed = subprocess.run(command, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), check=False)
+    killed = python(script, str(tmp_path / "data"), str(tmp_path / "index"))
     assert killed.returncode == -signal.SIGKILL
     assert finish_capture(tmp_path / "data", tmp_path / "index", tmp_path / "out.safetensors", "x").calls == 5
     assert LARGEST_HEADER > 0

@@ -21,6 +21,14 @@ LAYERS = make_result(*[Case(layer=layer, prefix=f"layers.{layer}") for layer in 
 FORMATS = ("svg", "png", "pdf")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder with RESULT's figure as ``out``, in each format."""
+    folder = tmp_path_factory.mktemp("written")
+    write_run_figures(RESULT, asked(folder, *FORMATS))
+    return folder
+
+
 @pytest.mark.parametrize("result", [RESULT, LAYERS], ids=["call", "layers"])
 def test_the_same_figure_is_the_same_file(result, tmp_path):
     for name in ("first", "second"):
@@ -30,33 +38,29 @@ def test_the_same_figure_is_the_same_file(result, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_no_file_holds_a_date(tmp_path):
-    write_run_figures(RESULT, asked(tmp_path, *FORMATS))
+def test_no_file_holds_a_date(written):
     for suffix in FORMATS:
-        contents = (tmp_path / f"out.{suffix}").read_bytes()
+        contents = (written / f"out.{suffix}").read_bytes()
         assert not re.search(rb"CreationDate|ModDate|<dc:date>|tIME", contents)
 
 
-def test_an_svg_holds_each_token_as_text(tmp_path):
-    write_run_figures(RESULT, asked(tmp_path, "svg"))
-    texts = [one.text for one in ElementTree.parse(tmp_path / "out.svg").iter("{http://www.w3.org/2000/svg}text")]
+def test_an_svg_holds_each_token_as_text(written):
+    texts = [one.text for one in ElementTree.parse(written / "out.svg").iter("{http://www.w3.org/2000/svg}text")]
     for token in TOKENS:
         assert texts.count(token) == 3  # once for the rows, and below each of the two heads
     assert "previous_score 0.25" in texts
 
 
-def test_an_svg_asks_for_nothing_from_elsewhere(tmp_path):
-    write_run_figures(RESULT, asked(tmp_path, "svg"))
-    for element in ElementTree.parse(tmp_path / "out.svg").iter():
+def test_an_svg_asks_for_nothing_from_elsewhere(written):
+    for element in ElementTree.parse(written / "out.svg").iter():
         assert not element.tag.endswith("script")
         for name, value in element.attrib.items():
             if name.endswith("href"):
                 assert value.startswith(("data:image/png;base64,", "#"))
 
 
-def test_a_pdf_embeds_its_font_whole(tmp_path):
-    write_run_figures(RESULT, asked(tmp_path, "pdf"))
-    contents = (tmp_path / "out.pdf").read_bytes()
+def test_a_pdf_embeds_its_font_whole(written):
+    contents = (written / "out.pdf").read_bytes()
     parts = [contents]
     for stream in re.findall(rb"stream\r?\n(.*?)endstream", contents, re.DOTALL):
         try:
