@@ -9,27 +9,10 @@ import attn_cli
 from attn_cli.attention import torch_compat
 from attn_cli.attention.devices import resolve_device
 
-OF_MKL = set(
-    [
-        "acos",
-        "asin",
-        "atan",
-        "cos",
-        "erf",
-        "erfc",
-        "erfinv",
-        "exp",
-        "expm1",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "sin",
-        "sqrt",
-        "tan",
-        "tanh",
-    ]
-)
+OF_MKL = {
+    *("acos", "asin", "atan", "cos", "erf", "erfc", "erfinv", "exp", "expm1"),
+    *("log", "log10", "log1p", "log2", "sin", "sqrt", "tan", "tanh"),
+}
 NOT_OF_TORCH = {"math", "np", "statistics", "tl"}
 
 
