@@ -170,7 +170,7 @@ def _compared(
     found: TensorDifference, pair: Sequence[Tensor], picks: Sequence[_Pick], how: NamedTensors, has_sink: bool
 ) -> TensorDifference:
     """The two tensors as heads, as far as their axes are known."""
-    left, right = (_real(x) for x in pair)
+    left, right = _reals(pair)
     tolerance = tolerance_of(left.dtype, right.dtype, how.atol, how.rtol)
     found = replace(found, tolerance=tolerance)
     if left.numel() == 0:
@@ -190,13 +190,16 @@ def _compared(
 NOTHING_DIFFERS = Measured(nan, nan, nan, nan, 0.0, 0, 0, 0, 0, None, None)  # of tensors without any value
 
 
-def _real(x: Tensor) -> Tensor:
-    """Complex numbers as pairs of real ones; what PyTorch cannot convert as its bytes."""
-    if x.is_complex():
-        return torch.view_as_real(x)
-    if dtype_name(x.dtype).startswith("float4"):
-        return x.view(torch.uint8)
-    return x
+def _reals(pair: Sequence[Tensor]) -> list[Tensor]:
+    """What PyTorch cannot convert as its bytes, and complex numbers as pairs of real ones, with all beside them."""
+    plain = [x.view(torch.uint8) if dtype_name(x.dtype).startswith("float4") else x for x in pair]
+    if not any(x.is_complex() for x in plain):
+        return plain
+    return [torch.view_as_real(x if x.is_complex() else x.to(_complex_dtype(x.dtype))) for x in plain]
+
+
+def _complex_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex64 if dtype.is_floating_point and dtype.itemsize <= 4 else torch.complex128
 
 
 def _as_heads(axes: Axes) -> tuple[int | None, int | None, int, int] | None:

@@ -174,6 +174,18 @@ def test_complex_numbers_are_compared(tmp_path):
     assert files(left, right).tensors[0].worst_index == (0, 1)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float16", "float32", "float64", "int64", "uint64", "bool"])
+def test_complex_numbers_are_compared_with_real_ones(tmp_path, dtype):
+    real = torch.ones(2, 3).to(getattr(torch, dtype))
+    same = torch.ones(2, 3, dtype=torch.complex64)
+    other = same.clone()
+    other[1, 2] += 1j
+    paths = [write(tmp_path / f"{name}.pt", {"z": x}) for name, x in zip("rso", (real, same, other), strict=True)]
+    assert files(paths[0], paths[1]).tensors[0].measured.worst is None
+    for pair in ((paths[0], paths[2]), (paths[2], paths[0])):
+        assert files(*pair).tensors[0].worst_index == (1, 2)
+
+
 def test_other_layouts_are_named_by_their_axes(tmp_path):
     x = torch.rand(1, 5, 3, 4)
     y = x.clone()

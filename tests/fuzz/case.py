@@ -29,6 +29,11 @@ class Case:
     expected: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def on_disk(self) -> tuple[tuple[str, bytes], ...]:
+        """The files of the folder, without what is piped in."""
+        return tuple((name, content) for name, content in self.files if name != STDIN)
+
+    @property
     def piped(self) -> bytes:
         """What standard input holds: the file that is called so; nothing where there is none."""
         return dict(self.files).get(STDIN, b"")

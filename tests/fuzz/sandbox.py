@@ -97,7 +97,7 @@ class Sandbox:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         os.chdir(self.work)
-        for name, content in case.files:
+        for name, content in case.on_disk:
             if is_plain(name):
                 (self.work / name).write_bytes(content)
 

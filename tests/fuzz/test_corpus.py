@@ -17,13 +17,13 @@ MOST_BYTES = 200_000
 def test_what_was_found_is_answered_as_it_must_be(path: Path, tmp_path: Path) -> None:
     case = decoded(path.read_bytes())
     assert case is not None
-    for name, content in case.files:
+    for name, content in case.on_disk:
         (tmp_path / name).write_bytes(content)
     ended = warm(*case.argv, stdin=case.piped, cwd=tmp_path, COLUMNS="80")
     assert not ended.timed_out
     assert ended.returncode == case.expected["exit"], ended.err
     assert case.expected["says"] in ended.err + ended.stdout.decode()
-    left = {path.name for path in tmp_path.iterdir()} - {name for name, _ in case.files}
+    left = {path.name for path in tmp_path.iterdir()} - {name for name, _ in case.on_disk}
     done = Done(ended.returncode, None, ended.stdout, ended.stderr, (), tuple(sorted(left)), (), 0, 0.0)
     assert not list(breaches(case, done))
 

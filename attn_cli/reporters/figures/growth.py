@@ -18,6 +18,7 @@ from attn_cli.reporters.terminal.text import compact
 
 Styles = Mapping[str, tuple[str, str]]
 _MOST_LENGTHS = 6
+_LEAST_SPAN = 1.001  # largest over smallest value; matplotlib finds no limits of its own around a level line
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def draw_growth(axes: Axes, shown: Sequence[Growth], what: Quantity, styles: Sty
     """
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=what.base)
+    everything = [value for growth in shown for value in points(growth, what)[1]]
+    if max(everything) < _LEAST_SPAN * min(everything):
+        axes.set_ylim(min(everything) / what.base, max(everything) * what.base)
     handles = []
     for growth in shown:
         (colour, mark), (lengths, values) = styles[growth.backend], points(growth, what)

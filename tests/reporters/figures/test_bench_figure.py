@@ -43,6 +43,17 @@ def test_the_dashed_line_has_the_fitted_exponent_and_the_legend_says_it():
         assert f"{one.backend} ~ length^{one.time_exponent:.2f}" in shown.texts
 
 
+@pytest.mark.parametrize("nearly", [1.0, 1 + 2e-16, 1 + 1e-13, 1 + 1e-6])
+def test_what_does_not_grow_is_a_level_line_in_the_middle(nearly):
+    growth = [
+        replace(one, memory_bytes=[4096.0 * nearly**at for at in range(len(one.lengths))], memory_exponent=1e-16)
+        for one in FULL.growth
+    ]
+    memory = panels(drawn_bench(replace(FULL, growth=tuple(growth))))[1]
+    low, high = memory.get_ylim()
+    assert low < 4096 / 2 < 4096 * 2 < high
+
+
 def test_the_roof_is_the_measured_peaks():
     (axes,) = panels(drawn_bench(FULL), "FLOP/s")
     roof = next(line for line in axes.lines if line.get_linestyle() == "-")
