@@ -45,9 +45,9 @@ def select_batch(module: ModuleInputs, batch: Sequence[int]) -> ModuleInputs:
     """These batch items of a module's call."""
     return replace(
         module,
-        queries=_pick(module.queries, 0, batch),
-        keys=_pick(module.keys, 0, batch),
-        values=_pick(module.values, 0, batch),
+        queries=pick(module.queries, 0, batch),
+        keys=pick(module.keys, 0, batch),
+        values=pick(module.values, 0, batch),
         rules=_rules_of_batch(module.rules, batch),
         token_ids=_take(module.token_ids, 0, batch),
     )
@@ -62,9 +62,9 @@ def _rules_of_batch(rules: Rules, batch: Sequence[int]) -> Rules:
 def _select_batch(inputs: AttentionInputs, batch: Sequence[int]) -> AttentionInputs:
     return replace(
         inputs,
-        q=_pick(inputs.q, 0, batch),
-        k=_pick(inputs.k, 0, batch),
-        v=_pick(inputs.v, 0, batch),
+        q=pick(inputs.q, 0, batch),
+        k=pick(inputs.k, 0, batch),
+        v=pick(inputs.v, 0, batch),
         rules=_rules_of_batch(inputs.rules, batch),
         token_ids=_take(inputs.token_ids, 0, batch),
         index=replace(inputs.index, batch=tuple(inputs.index.batch[i] for i in batch)),
@@ -76,9 +76,9 @@ def _select_heads(inputs: AttentionInputs, heads: Sequence[int]) -> AttentionInp
     kv_heads = [head // (inputs.q.shape[1] // inputs.k.shape[1]) for head in heads]
     return replace(
         inputs,
-        q=_pick(inputs.q, 1, heads),
-        k=_pick(inputs.k, 1, _shared(kv_heads)),
-        v=_pick(inputs.v, 1, _shared(kv_heads)),
+        q=pick(inputs.q, 1, heads),
+        k=pick(inputs.k, 1, _shared(kv_heads)),
+        v=pick(inputs.v, 1, _shared(kv_heads)),
         rules=replace(
             rules,
             mask=replace(mask, keep=_take(mask.keep, 1, heads)),
@@ -96,7 +96,7 @@ def _select_queries(inputs: AttentionInputs, queries: Sequence[int]) -> Attentio
     mask = replace(
         mask,
         places=mask.places[rows.to(mask.places.device)],
-        valid_lens=_pick(mask.valid_lens, 1, queries)
+        valid_lens=pick(mask.valid_lens, 1, queries)
         if per_query_lens and mask.valid_lens is not None
         else mask.valid_lens,
         keep=_take(mask.keep, 2, queries),
@@ -104,7 +104,7 @@ def _select_queries(inputs: AttentionInputs, queries: Sequence[int]) -> Attentio
     index: CallIndex = replace(inputs.index, queries=inputs.index.queries[rows])
     return replace(
         inputs,
-        q=_pick(inputs.q, 2, queries),
+        q=pick(inputs.q, 2, queries),
         rules=replace(rules, mask=mask, bias=_take(rules.bias, 2, queries)),
         index=index,
     )
@@ -118,7 +118,7 @@ def _shared(kv_heads: Sequence[int]) -> Sequence[int]:
     return once if evenly else kv_heads
 
 
-def _pick(x: Tensor, axis: int, numbers: Sequence[int]) -> Tensor:
+def pick(x: Tensor, axis: int, numbers: Sequence[int]) -> Tensor:
     """Index ``axis`` by ``numbers``; a plain range stays a view, so a memory-mapped file is not read."""
     first, count = numbers[0], len(numbers)
     if list(numbers) == list(range(first, first + count)):
@@ -130,8 +130,8 @@ def _pick(x: Tensor, axis: int, numbers: Sequence[int]) -> Tensor:
 
 
 def _take(x: Tensor | None, axis: int, numbers: Sequence[int]) -> Tensor | None:
-    """:func:`_pick`, where an axis of size 1 broadcasts and is left alone.
+    """:func:`pick`, where an axis of size 1 broadcasts and is left alone.
 
     An axis that really has one entry can only be selected as a whole.
     """
-    return x if x is None or x.shape[axis] == 1 else _pick(x, axis, numbers)
+    return x if x is None or x.shape[axis] == 1 else pick(x, axis, numbers)

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from attn_cli.attention.selection import pick
 from attn_cli.attention.types import AttentionInputs, CallIndex
 from attn_cli.checks.cells import Cells
 from attn_cli.checks.patterns import BIAS, Pattern, all_rules, chosen, count_seen, every_part
@@ -149,5 +150,5 @@ class Evidence:
         within = self.within
         for axis, numbers in enumerate((within.batch, within.heads, within.queries.tolist())):
             if len(numbers) < x.shape[axis]:
-                x = x.index_select(axis, torch.tensor(numbers))
+                x = pick(x, axis, numbers)
         return x

@@ -17,7 +17,7 @@ from attn_cli.checks.spread import visible_cells
 
 ROUNDINGS = 2  # eps: v, the weights and the output, half an eps each; measured on real and random calls: at most a
 LOGIT_ROUNDINGS = 1  # third of what these two allow, also where every step is rounded to bfloat16
-MOST_KEPT = 2**18  # cells: some steps of 2 MiB each
+MOST_KEPT = 2**18  # cells, or numbers of q, k, v and the output: some steps of 2 MiB each
 MOST_OF_A_LOGIT = 0.1  # a logit off by 0.1 changes its weight by a tenth of it: no dtype is an excuse for more
 
 
@@ -39,7 +39,8 @@ def pieces_of(evidence: Evidence, rows: Sequence[int] | None = None) -> Iterable
     inputs = file_inputs(evidence)
     batch, heads, queries, keys = inputs.weights_shape
     wanted = tuple(range(queries)) if rows is None else tuple(rows)
-    if batch * heads * len(wanted) * keys > MOST_KEPT:
+    features = inputs.q.shape[3] + inputs.v.shape[3]
+    if batch * heads * max(len(wanted) * keys, (len(wanted) + keys) * features) > MOST_KEPT:
         return exact_pieces(inputs, wanted)
     if wanted not in evidence.kept_pieces:
         evidence.kept_pieces[wanted] = tuple(exact_pieces(inputs, wanted))

@@ -72,12 +72,14 @@ class GivenResult:
     Attributes:
         name: ``"output"`` or ``"weights"``.
         values: ``(B, Hq, Sq, Dv or Sk)``, as the file has it.
-        dtype: the coarsest that was in use: of the tensor or of the call's own.
+        dtype: the coarsest that was computed in: of the tensor or of the call's own.
+        stored: the file's, where it has eight bits, which nothing computes in; else None.
     """
 
     name: str
     values: Tensor
     dtype: torch.dtype
+    stored: torch.dtype | None = None
 
     def of(self, piece: Piece) -> Tensor:
         """What was recorded for a piece, ``(h, r, n)`` float64."""
@@ -89,7 +91,14 @@ class GivenResult:
 
     def tolerance(self, piece: Piece) -> Tensor:
         """What the dtype explains in an unknown framework, broadcasts to ``(h, r, n)``."""
-        return SLACK * self.explained(piece, self.dtype)
+        return SLACK * self.explained(piece, self.dtype) + self.storing(self.exact(piece))
+
+    def storing(self, x: Tensor) -> Tensor:
+        """What eight bits cost each of these numbers: they may be cut off, and the smallest be lost."""
+        if self.stored is None:
+            return x.new_zeros(())
+        limits = torch.finfo(self.stored)
+        return limits.eps * (x.abs() + limits.smallest_normal)
 
     def explained(self, piece: Piece, dtype: torch.dtype) -> Tensor:
         """What ``dtype`` explains, broadcasts to ``(h, r, n)``."""
@@ -133,7 +142,7 @@ class GivenResult:
         """Which rows are as the piece gives them, and which of all rows can be compared, ``(h, r)`` each."""
         found, exact = self.of(piece), self.exact(piece)
         sound = found.isfinite().all(dim=-1) & exact.isfinite().all(dim=-1)
-        limit = self.tolerance(piece) if dtype is None else self.explained(piece, dtype)
+        limit = self.tolerance(piece) if dtype is None else self.explained(piece, dtype) + self.storing(exact)
         near = ((found - exact).abs() <= limit).all(dim=-1) | _uniform(self, piece).any(dim=-1)
         return near, sound & ~_drowned(piece)
 
@@ -197,7 +206,8 @@ def _uniform(recording: GivenResult, piece: Piece) -> Tensor:
         v = share_key_value_heads(piece.inputs.v, len(piece.heads))[0]  # (h, Sk, Dv)
         mean = v.mean(dim=1, keepdim=True).expand_as(found)
     eps = SLACK * ROUNDINGS * torch.finfo(recording.dtype).eps
-    near = ((found - mean).abs() <= eps * mean.abs().amax(dim=-1, keepdim=True)).all(dim=-1)
+    limit = eps * mean.abs().amax(dim=-1, keepdim=True) + recording.storing(mean)
+    near = ((found - mean).abs() <= limit).all(dim=-1)
     is_other = (found != 0).any(dim=-1)
     return (near & is_other & empty & (piece.inputs.rules.mask.value is None))[..., None].expand_as(found)
 
@@ -215,7 +225,7 @@ def _row_sum(recording: GivenResult, piece: Piece) -> Tensor:
     """Rows whose weights do not sum to what they should: 1, or what a sink leaves."""
     found, exact = recording.of(piece), recording.exact(piece)
     limit = max(ROW_SUM * torch.finfo(recording.dtype).eps, SMALLEST_ROW_SUM)
-    off = (found.sum(dim=-1) - exact.sum(dim=-1)).abs() > limit  # (h, r)
+    off = (found.sum(dim=-1) - exact.sum(dim=-1)).abs() > limit + recording.storing(exact).sum(dim=-1)  # (h, r)
     return off[..., None].expand_as(found)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attn_cli.attention import backends
 from attn_cli.attention.devices import resolve_device
-from attn_cli.attention.selection import Selection
+from attn_cli.attention.selection import Selection, pick
 from attn_cli.attention.types import AttentionInputs, dtype_name
 from attn_cli.differences.axes import known_role
 from attn_cli.differences.sources import Computed, Source, Stored
@@ -131,5 +131,5 @@ def _selected(x: Tensor | None, selection: Selection) -> Tensor | None:
         return None
     for axis, numbers in enumerate((selection.batch, selection.heads, selection.queries)):
         if numbers is not None:
-            x = x.index_select(axis, torch.tensor(numbers))
+            x = pick(x, axis, numbers)
     return x

@@ -9,7 +9,7 @@ from attn_cli.inputs.names import OUTPUT, WEIGHTS
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.settings import DEFAULT, FILE
 from attn_cli.inputs.types import Convention, Recorded, TensorInfo
-from attn_cli.inputs.validation import FLOATS, CallSizes
+from attn_cli.inputs.validation import FLOATS, CallSizes, is_float8
 
 RANKS = {FOUR: (4,), THREE: (3,), CUT: (2, 3), TWO: (2,)}
 LAYOUTS = ((FOUR, False), (FOUR, True), (THREE, False), (THREE, True), (CUT, False))  # kind, sequence first
@@ -71,15 +71,19 @@ def _layout(info: TensorInfo | None, sizes: CallSizes, own: Reading, is_projecte
 
 
 def _is_output(info: TensorInfo | None, sizes: CallSizes, reading: Reading) -> bool:
-    if info is None or info.dtype not in FLOATS or len(info.shape) not in RANKS[reading.kind]:
+    if info is None or not _is_real(info) or len(info.shape) not in RANKS[reading.kind]:
         return False
     shape = (sizes.batch, sizes.heads, sizes.queries, sizes.value_dim)
     whole = reading.kind != CUT or info.shape[-1] == sizes.heads * sizes.value_dim
     return whole and head_shape(info.shape, reading, sizes.heads) == shape
 
 
+def _is_real(info: TensorInfo) -> bool:
+    return info.dtype in FLOATS or is_float8(info.dtype)
+
+
 def _is_weights(info: TensorInfo | None, sizes: CallSizes) -> bool:
-    if info is None or info.dtype not in FLOATS:
+    if info is None or not _is_real(info):
         return False
     shape = sizes.weights_shape
     return info.shape == shape or (sizes.batch == 1 and info.shape == shape[1:])

@@ -107,6 +107,21 @@ def test_a_perturbed_weight_is_named_with_its_cell(batch, head, query, key):
     assert found.place.key in (key, 7)
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_what_is_stored_in_eight_bits_is_compared_as_far_as_they_tell(name):
+    stored = getattr(torch, name)
+    call = case(seed=3, dtype=torch.bfloat16)
+    weights, output = (x.to(torch.bfloat16).to(stored) for x in softmax_of(call))
+    assert findings(RecordedDisagrees(), replace(call, recorded=Recorded(output, weights))) == ()
+    for wrong in ((output.float() * 1.8).to(stored), output.float().flip(2).to(stored)):
+        found = finding(RecordedDisagrees(), replace(call, recorded=Recorded(wrong)))
+        assert f"times what {name} explains" in found.message
+    (found,) = findings(
+        RecordedDisagrees(), replace(call, recorded=Recorded(weights=weights.float().flip(3).to(stored)))
+    )
+    assert found.severity == "error"
+
+
 def test_a_hidden_fault_is_named():
     """TransformerLens: a NaN among the weights becomes 0."""
     call = case()

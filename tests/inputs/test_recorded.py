@@ -30,6 +30,13 @@ def test_output_and_weights_are_read_by_their_usual_names(tmp_path, names):
     assert call.unused == ()
 
 
+def test_eight_bits_are_read_as_they_are(tmp_path):
+    stored = OUTPUT.transpose(1, 2).to(torch.float8_e4m3fn), WEIGHTS.to(torch.float8_e5m2)
+    recorded = load(tmp_path, {**HEADS, "output": stored[0], "weights": stored[1]}).recorded
+    assert torch.equal(recorded.output.float(), stored[0].float().transpose(1, 2))
+    assert torch.equal(recorded.weights.float(), stored[1].float())
+
+
 def test_the_output_has_the_layout_of_q(tmp_path):
     turned = {name: x.transpose(1, 2) for name, x in {**HEADS, "output": OUTPUT}.items()}
     assert torch.equal(load(tmp_path, turned, layout="bshd").recorded.output, OUTPUT)

@@ -139,11 +139,14 @@ def _is_flat(evidence: Evidence) -> bool:
 
 
 def _recordings(evidence: Evidence) -> Iterator[GivenResult]:
-    of_inputs = evidence.call.inputs.dtype
+    own = evidence.call.inputs.dtype
     for name, values in (("output", evidence.recorded_output), ("weights", evidence.recorded_weights)):
-        if values is not None:
-            values = values.to(torch.float32) if values.dtype.itemsize == 1 else values
-            yield GivenResult(name, values, max(of_inputs, values.dtype, key=lambda dtype: torch.finfo(dtype).eps))
+        if values is None:
+            continue
+        stored = values.dtype if values.dtype.itemsize == 1 else None
+        computed = values.dtype if stored is None else torch.bfloat16  # or in a finer one: it makes no difference
+        coarsest = max(own, computed, key=lambda dtype: torch.finfo(dtype).eps)
+        yield GivenResult(name, values if stored is None else values.to(torch.float32), coarsest, stored)
 
 
 def _rows(evidence: Evidence, recording: GivenResult) -> tuple[int, ...] | None:
@@ -233,7 +236,7 @@ def _told(recording: GivenResult, found: _Found) -> tuple[str, str]:
             said = f"the recorded weights of a row sum to {number}, not to {exact}; {rows} so"
             return said, "See whether dropout was on, or the softmax went over another axis."
         case _:
-            explains = f"{fault.excess:.3g} times what {dtype_name(recording.dtype)} explains"
+            explains = f"{fault.excess:.3g} times what {dtype_name(recording.stored or recording.dtype)} explains"
             said = f"{start} {number} where q, k and v give {exact}, {explains}; {rows} so"
             return (
                 said,

@@ -142,9 +142,9 @@ def _missed(calls: Sequence[CheckedCall]) -> Iterator[str]:
     for kind in ("mask", "result"):
         alike = [info for info in infos if resemblance(info) == kind]
         if alike:
-            named = _few([f"{info.name} {info.shape}" for info in alike])
+            named = _few([f"{info.name} {info.shape} {info.dtype}" for info in alike])
             verb = "looks" if len(alike) == 1 else "look"
-            yield f"{named}: {verb} like a {kind}, and was not checked: its name or its shape does not fit a call"
+            yield f"{named}: {verb} like a {kind}, and was not checked: its name, shape or dtype does not fit a call"
 
 
 def _rules(result: CheckResult) -> Iterator[str]:
