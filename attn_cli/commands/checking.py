@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from attn_cli.commands.paging import write_out
 from attn_cli.commands.paging_files import FilesPlan
 from attn_cli.commands.running import part_of
 from attn_cli.commands.showing import Showing
-from attn_cli.errors import InputError
+from attn_cli.errors import AttnError, InputError
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.names import without_step
 from attn_cli.inputs.options import ReadOptions
@@ -53,12 +54,15 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
 
     Raises:
         InputError: where a file is not what it has to be, after the others are checked; it holds their findings.
+        AttnError: where nothing more can be checked; it holds what was found and refused until then.
     """
     showing = Showing(request.screenshot)
     calls: list[CheckedCall] = []
     broken: list[InputError] = []
     refused: list[tuple[str, str]] = []
     page = None if request.page is None else FilesPlan(request.page)
+    rules = {check.rule: check.rule.code in request.codes for check in CHECKS}
+    asked, left_out = (tuple(rule for rule, is_asked in rules.items() if is_asked is one) for one in (True, False))
     for number, read in enumerate(reads):
         doing = "checking" if len(reads) == 1 else f"checking file {number + 1} of {len(reads)}"
         try:
@@ -66,14 +70,16 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
             with progress_bar(doing) as progress, sharing:
                 found = _check_file(read, request, progress, page)
         except InputError as error:
+            _let_go(error)
             broken.append(error)
             refused.append((read.file or read.q or "-", error.message))
             continue
+        except AttnError as error:
+            _add(error, broken, CheckResult(tuple(calls), asked, left_out, request.is_strict))
+            raise
         calls += found
         if not request.json_output:
             showing.show(partial(render_checked, found))
-    rules = {check.rule: check.rule.code in request.codes for check in CHECKS}
-    asked, left_out = (tuple(rule for rule, is_asked in rules.items() if is_asked is one) for one in (True, False))
     result = CheckResult(tuple(calls), asked, left_out, request.is_strict)
     if calls and request.page is not None:
         run, story = check_page(result, refused)
@@ -81,18 +87,24 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
     if calls and not request.json_output:
         showing.show(partial(render_verdict, result))
     if broken:
-        raise _refusal(broken, result)
+        _add(broken[0], broken[1:], result)
+        raise broken[0]
     if request.json_output:
         write_document(check_document(result), sys.stdout)
     showing.finish()
     return int(result.fails)
 
 
-def _refusal(broken: Sequence[InputError], result: CheckResult) -> InputError:
-    """The first error, with the others and with what was found in the files that could be read."""
-    first, *others = broken
-    first.others, first.findings = tuple(others), tuple(checked_findings(result))
-    return first
+def _add(error: AttnError, others: Sequence[AttnError], result: CheckResult) -> None:
+    """Have an error tell of others, and of what was found in the files that could be read."""
+    error.others, error.findings = tuple(others), tuple(checked_findings(result))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget what was at work where an error arose: it would keep a file open for as long as the error is kept."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _check_file(

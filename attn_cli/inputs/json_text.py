@@ -10,7 +10,7 @@ import json
 from typing import NoReturn
 
 from attn_cli.errors import InputError, in_file
-from attn_cli.inputs.limits import LARGEST_JSON, MIB, MOST_JSON_VALUES
+from attn_cli.inputs.limits import LARGEST_JSON, MIB, MOST_JSON_VALUES, VALUES_OF_KEY
 from attn_cli.inputs.paths import check_readable, opened
 from attn_cli.inputs.text import shown
 
@@ -62,9 +62,9 @@ def parsed(content: bytes, label: str, expected: str, what: str = "it") -> objec
         InputError: where it is no JSON, or holds a key twice, a number that JSON has not, or too many values.
     """
     # Each value but the first stands behind one of these; inside texts they are counted for nothing.
-    values = sum(content.count(sign) for sign in (b",", b"[", b"{", b":"))
+    values = sum(content.count(sign) for sign in (b",", b"[", b"{")) + VALUES_OF_KEY * content.count(b":")
     if values > MOST_JSON_VALUES:
-        raise in_file(label, f"{what} holds more than {MOST_JSON_VALUES} values", expected)
+        raise in_file(label, f"{what} holds more than {MOST_JSON_VALUES} values, a key counted as four", expected)
     try:
         found: object = json.loads(content.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attn_cli.errors import InputError, in_file
+from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.text import describe
 from attn_cli.inputs.types import TensorInfo
 from attn_cli.inputs.validation import CallSizes
@@ -36,20 +37,23 @@ def lengths_from_flag(path: str, given: Sequence[int] | Sequence[Sequence[int]],
     return torch.tensor(flat, dtype=torch.int64).reshape(shape)
 
 
-def lengths_from_file(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Tensor:
+def lengths_from_file(file: TensorFile, info: TensorInfo, sizes: CallSizes) -> Tensor:
     """A tensor of valid lengths as ``(B,)`` or ``(B, Sq)`` int64; floats are taken where they are whole.
+
+    Its shape and dtype are checked before its numbers are read.
 
     Raises:
         InputError: where it has another shape, or a number that is not whole and from 0 to Sk.
     """
-    if x.dtype == torch.bool or x.is_complex():
+    path = file.path
+    if info.dtype == "bool" or info.dtype.startswith("complex"):
         raise in_file(path, describe(info), "expected whole numbers, the keys that each batch item may attend to")
-    _check_shape(path, describe(info), tuple(x.shape), sizes)
-    numbers = x.to(torch.float64)  # whole numbers up to 2**53 stay exact
+    _check_shape(path, describe(info), info.shape, sizes)
+    numbers = file.read(info.name).to(torch.float64)  # whole numbers up to 2**53 stay exact
     is_broken = ~((numbers >= 0) & (numbers <= sizes.keys) & (numbers == numbers.round()))
     if bool(is_broken.any()):
         place = int(is_broken.flatten().to(torch.uint8).argmax())
-        raise _broken(path, describe(info), f"{numbers.flatten()[place].item():g}", place, tuple(x.shape), sizes)
+        raise _broken(path, describe(info), f"{numbers.flatten()[place].item():g}", place, info.shape, sizes)
     return numbers.to(torch.int64)
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 MIB = 2**20
 
-MOST_NAMES = 200_000  # tensors and single values of one file; the largest checkpoints have some 140 000
+MOST_NAMES = 200_000  # tensors and single values of a file or of all shards; the largest checkpoints have some 140 000
+MOST_SHARDS = 500  # of a checkpoint, each of which is kept open; the largest have some 200
 LONGEST_NAME = 4096  # characters
 MOST_PARTS = 100  # of a name, with dots between them: modules in modules
 MOST_PAIRS = 1_000_000  # of calls and sets of projection weights, each of which may belong to the other
 MOST_AXES = 64
-LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: a safetensors header, the pickle of a .pt, a zip's directory
+LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: safetensors headers, the pickle of a .pt, a zip's directory
 
 LARGEST_JSON = 64 * MIB  # bytes; a tokenizer of the largest vocabularies has some 40
-MOST_JSON_VALUES = 8_000_000  # each takes up to 72 bytes once it is read
+MOST_JSON_VALUES = 6_000_000  # each takes up to 100 bytes once it is read, beside the text at up to 4 bytes a character
+VALUES_OF_KEY = 4  # a key and its place in an object take as much as so many
 
 MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
 MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time

@@ -12,6 +12,7 @@ from attn_cli.attention.masks import HIDING
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.lengths import visible_keys
 from attn_cli.inputs.names import ADDITIVE, BIAS, KEY_MASK, KEY_PADDING, MASK, role_of, split_name
+from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import TensorInfo
 from attn_cli.inputs.validation import CallSizes, is_float8
@@ -56,53 +57,59 @@ class Constraint:
         return role_of(self.leaf) == KEY_PADDING
 
 
-def read_constraint(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes, polarity: str) -> Constraint:
-    """Understand one mask or bias.
+def read_constraint(file: TensorFile, name: str, sizes: CallSizes, polarity: str) -> Constraint:
+    """Read one mask or bias; its shape is checked before its numbers are read.
 
     Args:
-        path: of its file.
-        info: its name, shape and dtype.
-        x: its numbers.
+        file: that holds it.
+        name: of it.
         sizes: of the call.
         polarity: ``"keep"`` or ``"drop"``, what True means in a mask whose name does not say so.
 
     Raises:
         InputError: where its shape does not broadcast, or its numbers have no clear meaning.
     """
-    role = role_of(split_name(info.name)[1])
+    path, info = file.path, file.info(name)
+    role = role_of(split_name(name)[1])
+    is_flat = _is_flat(role, info.shape, sizes)
+    flat = (sizes.batch, 1, 1, sizes.keys), "(B, Sk)"
+    shape, reading = flat if is_flat else four_axes(path, info, sizes)
+    x = file.read(name).reshape(shape)  # (B or 1, Hq or 1, Sq or 1, Sk or 1)
     x = x.to(torch.float32) if is_float8(info.dtype) else x
-    if role == KEY_MASK and tuple(x.shape) == (sizes.batch, sizes.keys):
-        return _key_mask(path, info, x, sizes)
     if role == KEY_PADDING:
-        return _key_padding(path, info, x, sizes)
-    four, reading = as_four_axes(path, info, x, sizes)
+        return _key_padding(path, info, x, reading if is_flat else "")
+    if is_flat:
+        return _key_mask(path, info, x, reading)
     if x.is_floating_point():
-        if role == MASK and split_name(info.name)[1].lower() != "attn_mask":
+        if role == MASK and split_name(name)[1].lower() != "attn_mask":
             raise _no_mask(path, info, "a float mask is added to the logits: call it bias")
-        return Constraint(info, bias=four, reading=reading)
+        return Constraint(info, bias=x, reading=reading)
     if role in (ADDITIVE, BIAS):
         hint = "a boolean mask is called mask" if x.dtype == torch.bool else None
         raise in_file(path, describe(info), "expected float numbers, which are added to the logits", hint)
-    keep = _as_bool(path, info, four)
+    keep = _as_bool(path, info, x)
     return Constraint(info, keep=keep if polarity == "keep" else ~keep, reading=reading)
 
 
-def _key_mask(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Constraint:
-    """``attention_mask`` of shape (B, Sk): which keys of each batch item may be attended to."""
-    four = x.reshape(sizes.batch, 1, 1, sizes.keys)  # (B, 1, 1, Sk)
+def _is_flat(role: str | None, shape: tuple[int, ...], sizes: CallSizes) -> bool:
+    """Whether a mask whose name speaks of keys is (B, Sk), or a ``key_padding_mask`` (Sk,) of a batch of one."""
+    is_row = role == KEY_PADDING and sizes.batch == 1 and shape == (sizes.keys,)
+    return is_row or (role in (KEY_MASK, KEY_PADDING) and shape == (sizes.batch, sizes.keys))
+
+
+def _key_mask(path: str, info: TensorInfo, x: Tensor, reading: str) -> Constraint:
+    """``attention_mask``, here (B, 1, 1, Sk): which keys of each batch item may be attended to."""
     is_additive = x.is_floating_point() and not _is_ones_and_zeros(x)
     if is_additive:
-        return Constraint(info, bias=four, reading="(B, Sk)")
-    return Constraint(info, keep=_as_bool(path, info, four), is_key_mask=True)
+        return Constraint(info, bias=x, reading=reading)
+    return Constraint(info, keep=_as_bool(path, info, x), is_key_mask=True)
 
 
-def _key_padding(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Constraint:
-    """``key_padding_mask`` of shape (B, Sk), or (Sk,) of a batch of one: True hides a key, and numbers are added."""
-    is_flat = tuple(x.shape) == (sizes.batch, sizes.keys) or (sizes.batch == 1 and tuple(x.shape) == (sizes.keys,))
-    four = x.reshape(sizes.batch, 1, 1, sizes.keys) if is_flat else as_four_axes(path, info, x, sizes)[0]
+def _key_padding(path: str, info: TensorInfo, x: Tensor, reading: str) -> Constraint:
+    """``key_padding_mask``: True hides a key, and numbers are added."""
     if x.is_floating_point():
-        return Constraint(info, bias=four, reading="(B, Sk)" if is_flat else "")
-    return Constraint(info, keep=~_as_bool(path, info, four), is_key_mask=True)
+        return Constraint(info, bias=x, reading=reading)
+    return Constraint(info, keep=~_as_bool(path, info, x), is_key_mask=True)
 
 
 def _is_ones_and_zeros(x: Tensor) -> bool:
@@ -125,8 +132,8 @@ def _no_mask(path: str, info: TensorInfo, hint: str | None = None, found: str = 
     return in_file(path, f"{describe(info)}{found}", "expected booleans, or whole numbers 0 and 1", hint)
 
 
-def as_four_axes(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> tuple[Tensor, str]:
-    """A mask or bias of rank 2 to 4 with four axes that broadcast to ``(B, Hq, Sq, Sk)``, and how it was read.
+def four_axes(path: str, info: TensorInfo, sizes: CallSizes) -> tuple[tuple[int, ...], str]:
+    """The four axes of a mask or bias of rank 2 to 4 that broadcast to ``(B, Hq, Sq, Sk)``, and how it was read.
 
     Axes count from the right, as in NumPy. Rank 3 is (Hq, Sq, Sk) unless it only fits as (B·Hq, Sq, Sk), the form of
     ``nn.MultiheadAttention``. What could be (B, Sk) or (B, Sq, Sk) as well is said to be read otherwise.
@@ -134,16 +141,16 @@ def as_four_axes(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> tu
     Raises:
         InputError: where it does not broadcast.
     """
-    full, shape = sizes.weights_shape, tuple(x.shape)
+    full, shape = sizes.weights_shape, info.shape
     if len(shape) not in (2, 3, 4):
         raise _unfit(path, info, sizes)
     is_fitting = all(size in (1, whole) for size, whole in zip(reversed(shape), reversed(full), strict=False))
     batch, heads, queries, keys = full
     if is_fitting:
-        return x[(None,) * (4 - len(shape))], _chosen_axes(shape, sizes)  # (B or 1, Hq or 1, Sq or 1, Sk or 1)
+        return (1,) * (4 - len(shape)) + shape, _chosen_axes(shape, sizes)
     is_stacked = len(shape) == 3 and shape[0] == batch * heads and shape[1] in (1, queries) and shape[2] in (1, keys)
     if is_stacked:
-        return x.reshape(batch, heads, *shape[1:]), "(B·H, Sq, Sk)"  # (B, Hq, Sq, Sk)
+        return (batch, heads, *shape[1:]), "(B·H, Sq, Sk)"
     raise _unfit(path, info, sizes)
 
 

@@ -74,7 +74,7 @@ def read_rules(
 
 
 def _constraint(file: TensorFile, name: str, sizes: CallSizes, settings: Settings) -> Constraint:
-    return read_constraint(file.path, file.info(name), file.read(name), sizes, settings.mask_polarity.value)
+    return read_constraint(file, name, sizes, settings.mask_polarity.value)
 
 
 def _lengths(
@@ -88,7 +88,7 @@ def _lengths(
         )
     if info is None:
         return None, None
-    return lengths_from_file(file.path, info, file.read(info.name), sizes), replace(info, role=VALID_LENS)
+    return lengths_from_file(file, info, sizes), replace(info, role=VALID_LENS)
 
 
 def _repeated(
@@ -104,10 +104,10 @@ def _repeated(
 
 def _own_lengths(file: TensorFile, name: str, sizes: CallSizes) -> Tensor | None:
     """The file's lengths while a flag overrides them: broken ones are no reason to refuse."""
-    x = file.read(name)
-    if tuple(x.shape) not in ((sizes.batch,), (sizes.batch, sizes.queries)) or x.is_complex():
+    info = file.info(name)
+    if info.shape not in ((sizes.batch,), (sizes.batch, sizes.queries)) or info.dtype.startswith("complex"):
         return None
-    return x.to(torch.float64)
+    return file.read(name).to(torch.float64)
 
 
 def _sinks(file: TensorFile, call: CallNames, sizes: CallSizes) -> tuple[Tensor | None, TensorInfo | None]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.json_text import parsed
-from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_NAMES
+from attn_cli.inputs.limits import LARGEST_HEADER, LONGEST_NAME, MIB, MOST_NAMES, MOST_SHARDS
 from attn_cli.inputs.paths import STDIN, is_regular, opened
 from attn_cli.inputs.text import shown
 
@@ -60,7 +60,10 @@ def _checked(index: object, label: str) -> dict[str, str]:
         raise in_file(
             label, f"names {len(found)} tensors", f"expected {MOST_NAMES} at most, of {LONGEST_NAME} characters"
         )
-    for file in set(found.values()):
+    files = set(found.values())
+    if len(files) > MOST_SHARDS:
+        raise in_file(label, f"names {len(files)} shards", f"expected {MOST_SHARDS} at most")
+    for file in files:
         is_plain = file not in ("", ".", "..", STDIN) and "\0" not in file
         if not is_plain or PurePosixPath(file).name != file or PureWindowsPath(file).name != file:
             raise in_file(label, f"names the shard {shown(file)!r}", "expected a file name in the index's own folder")

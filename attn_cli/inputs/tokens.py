@@ -96,11 +96,11 @@ class _Call:
         name = self.name if chosen is None else chosen
         if name is None:
             return ReadTokens()
-        info, x = self.file.info(name), self.file.read(name)
-        cut = ""
-        if chosen is not None and self._may_be_longer and x.dim() in (1, 2) and x.shape[-1] > self.sizes.keys:
-            x, cut = x[..., : self.sizes.keys], self._cut(x.shape[-1])
-        ids = read_token_ids(self.file.path, info, x, self.sizes)
+        info = self.file.info(name)
+        is_longer = len(info.shape) in (1, 2) and info.shape[-1] > self.sizes.keys
+        is_cut = chosen is not None and self._may_be_longer and is_longer
+        cut = self._cut(info.shape[-1]) if is_cut else ""
+        ids = read_token_ids(self.file, info, self.sizes, is_cut=is_cut)
         told = () if chosen is None else (Convention(KEY, f"ids of {shown(name)}{cut}", TOKENS_FLAG),)
         return ReadTokens(ids, tensors=(replace(info, role=TOKEN_IDS),), conventions=told)
 
@@ -135,17 +135,25 @@ class _Call:
         return in_file(self.given.source, f"{TOKENS_FLAG} has {found}", expected, hint)
 
 
-def read_token_ids(path: str, info: TensorInfo, x: Tensor, sizes: CallSizes) -> Tensor:
-    """Token ids as ``(B, Sk)`` int64; ``(Sk,)`` is a batch of one.
+def read_token_ids(file: TensorFile, info: TensorInfo, sizes: CallSizes, *, is_cut: bool = False) -> Tensor:
+    """Token ids as ``(B, Sk)`` int64; ``(Sk,)`` is a batch of one. They are checked before they are read.
+
+    Args:
+        file: that holds them.
+        info: of their tensor.
+        sizes: of the call.
+        is_cut: there are more in a row than keys, of which the first count.
 
     Raises:
         InputError: where the shape is another, or they are no whole numbers.
     """
-    wanted = (sizes.batch, sizes.keys)
-    if x.dtype == torch.bool or x.is_floating_point() or x.is_complex():
+    path, wanted = file.path, (sizes.batch, sizes.keys)
+    shape = (*info.shape[:-1], sizes.keys) if is_cut else info.shape
+    if info.dtype.startswith(("bool", "float", "bfloat", "complex")):
         raise in_file(path, describe(info), "expected whole numbers, a token id a key")
-    if tuple(x.shape) != wanted and not (sizes.batch == 1 and tuple(x.shape) == wanted[1:]):
+    if shape != wanted and not (sizes.batch == 1 and shape == wanted[1:]):
         raise in_file(path, describe(info), f"expected {wanted}, a token id a key")
+    x = file.read(info.name)[..., : sizes.keys]
     ids = x.to(torch.int64).reshape(wanted)
     if x.dtype == torch.uint64 and bool((ids < 0).any()):
         raise in_file(path, f"{describe(info)}: found a number above {LARGEST_ID}", "expected token ids up to it")

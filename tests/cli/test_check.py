@@ -227,8 +227,8 @@ def test_what_was_left_alone_is_told(tmp_path, capsys):
     told = " ".join(out.split())
     assert code == 0
     assert "not used: output, attn_out, rope and 1 tensor more" in told
-    assert "info src_mask (2, 7): looks like a mask, and was not checked" in told
-    assert "info output (2, 4, 19, 8), attn_out (2, 3): look like a result, and was not" in told
+    assert "info src_mask (2, 7) float32: looks like a mask, and was not checked" in told
+    assert "info output (2, 4, 19, 8) float32, attn_out (2, 3) float32: look like a result, and was not" in told
     (call,) = document(capsys, path)["data"]["calls"]
     assert {one["name"]: one["looks_like"] for one in call["unused"]} == {
         "output": "result",
@@ -237,6 +237,14 @@ def test_what_was_left_alone_is_told(tmp_path, capsys):
         "src_mask": "mask",
     }
     jsonschema.validate(document(capsys, path), schema_for("check"))
+
+
+def test_a_result_of_another_kind_of_numbers_is_left_alone_for_its_dtype(tmp_path, capsys):
+    path = str(tmp_path / "whole.safetensors")
+    tensors = qkv()
+    save_file(tensors | {"output": torch.ones(tensors["q"].shape, dtype=torch.int32)}, path)
+    told = " ".join(checked(capsys, path)[1].split())
+    assert "int32: looks like a result, and was not checked: its name, shape or dtype does not fit a call" in told
 
 
 def test_an_output_as_hugging_face_returns_it_is_checked(tmp_path, capsys):

@@ -2,10 +2,11 @@
 
 import hashlib
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -95,13 +96,23 @@ def start_rss() -> int:
     return warm("run", "there-is-no-such.safetensors").max_rss
 
 
-def told_of_contents(folder: Path, suffix: str, contents: dict[str, bytes]) -> dict[str, str]:
-    """Write files of these contents and give what one process says of each; no other file may come of it."""
+def told_of_contents(folder: Path, suffix: str, contents: Mapping[Any, bytes]) -> dict[Any, str]:
+    """Write files of these contents and give what one process says of each; no other file may come of it.
+
+    With ``--json`` it has to say the same, and to give one document, of the first of them.
+    """
     paths = {case: folder / f"{number}{suffix}" for number, case in enumerate(contents)}
     for case, path in paths.items():
         path.write_bytes(contents[case])
     with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
+        ended = warm("check", *map(str, paths.values()), cwd=folder)
+        as_json = warm("check", "--json", *map(str, paths.values()), cwd=folder)
+    said = told_of_each(ended, paths.values())
+    assert as_json.stderr == ended.stderr
+    line, document = ended.err.split("\n", 1)[0], as_json.json
+    Draft202012Validator(schema_for("check")).validate(document)
+    assert (as_json.returncode, document["exit_code"], document["data"]) == (2, 2, None)
+    assert line == ERROR + harmless(document["error"]["message"])
     return {case: said[path] for case, path in paths.items()}
 
 

@@ -67,6 +67,17 @@ def zipped(*members, method=zipfile.ZIP_STORED):
     return stream.getvalue()
 
 
+def patched(content, *, last=False, **values):
+    """A zip whose directory says other things of its first or its last member."""
+    offset = (content.rindex if last else content.index)(b"PK\x01\x02")
+    places = {"flags": 8, "method": 10, "packed": 20, "size": 24, "offset": 42}
+    changed = bytearray(content)
+    for name, value in values.items():
+        kind = "<H" if name in ("flags", "method") else "<I"
+        struct.pack_into(kind, changed, offset + places[name], value)
+    return bytes(changed)
+
+
 def commented(content):
     """A zip with a comment at its end."""
     return content[:-2] + struct.pack("<H", 4) + b"text"

@@ -11,8 +11,8 @@ import pytest
 from attn_cli.errors import InputError
 from attn_cli.inputs.readers.npz import NpzFile
 from attn_cli.inputs.readers.opened import OpenFile
-from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
-from tests.hostile.making import NUMBERS, SHAPE, commented, described, npy, npy_of, npz, zipped
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_contents, unharmed
+from tests.hostile.making import NUMBERS, SHAPE, commented, described, npy, npy_of, npz, patched, zipped
 from tests.hostile.warm import warm
 
 
@@ -26,17 +26,6 @@ class Harm:
         import os
 
         return os.mkdir, (self.trace,)
-
-
-def patched(content, **values):
-    """A zip whose directory says other things of its first member."""
-    offset = content.index(b"PK\x01\x02")
-    places = {"flags": 8, "method": 10, "packed": 20, "size": 24, "offset": 42}
-    changed = bytearray(content)
-    for name, value in values.items():
-        kind = "<H" if name in ("flags", "method") else "<I"
-        struct.pack_into(kind, changed, offset + places[name], value)
-    return bytes(changed)
 
 
 def bomb(shape=(1, 1, 2**26, 8)):
@@ -115,8 +104,19 @@ BROKEN_ZIPS = {
     "compressed by bzip2": (zipped(("q.npy", npy()), method=zipfile.ZIP_BZIP2), "compressed by method 12"),
     "compressed by nothing known": (patched(WHOLE, method=99), "compressed by method 99"),
     "members that overlap": (patched(WHOLE, offset=500), "overlaps with another member"),
-    "a place beyond the file": (patched(WHOLE, offset=10**8), "cannot be read"),
+    "a place beyond the file": (patched(WHOLE, offset=10**8), "q.npy does not lie before the directory"),
+    "more bytes than there are": (
+        patched(DEFLATED, last=True, packed=2**26),
+        "v.npy does not lie before the directory",
+    ),
     "a wrong size": (patched(WHOLE, size=10**8), "q holds 99999872 bytes; expected 256"),
+    "fewer bytes than it says": (
+        patched(
+            zipped(("q.npy", npy()[:-100]), ("k.npy", npy()), ("v.npy", npy()), method=zipfile.ZIP_DEFLATED),
+            size=len(npy()),
+        ),
+        "it ends after 156 of 256 bytes",
+    ),
     "wrong bytes": (DEFLATED.replace(DEFLATED[200:240], bytes(40), 1), "cannot be read"),
     "a wrong sum": (WHOLE.replace(NUMBERS[0].tobytes()[:4], b"abcd", 1), "Bad CRC-32"),
     "a zip in it": (zipped(("x.npz", WHOLE)), "none of its 0 tensors"),
@@ -161,13 +161,7 @@ SMALL = [case for case in BROKEN_ZIPS if case not in LARGE]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What one process says of every small file."""
-    folder = tmp_path_factory.mktemp("broken")
-    paths = {case: folder / f"{number}.npz" for number, case in enumerate(SMALL)}
-    for case, path in paths.items():
-        path.write_bytes(BROKEN_ZIPS[case][0])
-    with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values()), cwd=folder), paths.values())
-    return {case: said[path] for case, path in paths.items()}
+    return told_of_contents(tmp_path_factory.mktemp("broken"), ".npz", {case: BROKEN_ZIPS[case][0] for case in SMALL})
 
 
 @pytest.mark.parametrize("case", SMALL)

@@ -17,14 +17,17 @@ PAGE = " ".join((ROOT / "docs" / "reference" / "files.md").read_text(encoding="u
 MODEL = (ROOT / "docs" / "explanation" / "threat-model.md").read_text(encoding="utf-8")
 MIB, GIB = 2**20, 2**30
 ROWS = {
-    "MOST_NAMES": f"| tensors and single values of one file | {limits.MOST_NAMES:,} |",
+    "MOST_NAMES": f"| tensors and single values of one file, or of all shards of an index | {limits.MOST_NAMES:,} |",
+    "MOST_SHARDS": f"| shards of an index | {limits.MOST_SHARDS} |",
     "LONGEST_NAME": f"| a name | {limits.LONGEST_NAME:,} characters |",
     "MOST_PARTS": f"| parts of a name, with dots between them | {limits.MOST_PARTS} |",
     "MOST_PAIRS": f"| calls times sets of projection weights in one file | {limits.MOST_PAIRS:,} |",
     "MOST_AXES": f"| axes of a tensor | {limits.MOST_AXES} |",
-    "LARGEST_HEADER": f"the pickle of a `.pt`, an index of shards | {limits.LARGEST_HEADER // MIB} MiB |",
+    "LARGEST_HEADER": "the pickle of a `.pt`, an index of shards, the headers of all of them | "
+    f"{limits.LARGEST_HEADER // MIB} MiB |",
     "LARGEST_JSON": f"a `tokenizer.json`, a baseline of `attn bench` | {limits.LARGEST_JSON // MIB} MiB",
-    "MOST_JSON_VALUES": f"MiB, {limits.MOST_JSON_VALUES:,} values |",
+    "MOST_JSON_VALUES": f"MiB, {limits.MOST_JSON_VALUES:,} values, a key counted as four |",
+    "VALUES_OF_KEY": f"a key counted as {('one', 'two', 'three', 'four')[limits.VALUES_OF_KEY - 1]} |",
     "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
     "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",
     "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",

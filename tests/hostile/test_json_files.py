@@ -26,7 +26,11 @@ BROKEN = {
     "deep lists": (b"[" * 10**6, "is nested too deeply"),
     "deep objects": (b'{"a":' * 10**5, "is nested too deeply"),
     "deep and whole": (b"[" * 10**5 + b"]" * 10**5, "is nested too deeply"),
-    "nine million lists": (lambda: b"[" + b"[]," * 9 * 10**6 + b"[]]", "holds more than 8000000 values"),
+    "three million lists": (lambda: b"[" + b"[]," * 3 * 10**6 + b"[]]", "holds more than 6000000 values"),
+    "keys by the million": (
+        lambda: b"{" + b'"a":0,' * 1_200_000 + b'"b":0}',
+        "holds more than 6000000 values, a key counted as four",
+    ),
     "more bytes than fit": (lambda: b'["' + b"a" * 2**26 + b'"]', "has more than 64 MiB"),
 }
 INDEX = "x.safetensors.index.json"
@@ -37,7 +41,7 @@ COMMANDS = {
     "index": lambda path: ("run", path),
     "index of weights": lambda path: ("run", MINILM, "--weights-file", path),
 }
-SLOW = ("nine million lists", "more bytes than fit")
+SLOW = ("three million lists", "more bytes than fit", "keys by the million")
 
 
 SMALL = [case for case in BROKEN if case not in SLOW]
@@ -66,7 +70,7 @@ def test_it_is_refused_wherever_json_is_read(tmp_path, case, what):
     refused(warm(*COMMANDS[what](str(path))), names=path, says=says)
 
 
-@pytest.mark.parametrize(("case", "what"), [(SLOW[0], "tokens"), (SLOW[1], "baseline")])
+@pytest.mark.parametrize(("case", "what"), [*zip(SLOW, ("tokens", "baseline", "index"), strict=True)])
 def test_json_that_would_burst_is_refused(tmp_path, case, what):
     make, says = BROKEN[case]
     path = tmp_path / INDEX
@@ -218,6 +222,34 @@ def test_an_index_of_too_many_names_is_refused(tmp_path):
     ended = warm("run", str(path))
     refused(ended, names=path, says="names 200001 tensors; expected 200000 at most")
     assert ended.max_rss < start_rss() + 2**28
+
+
+def test_an_index_of_too_many_shards_is_refused_before_one_is_opened(tmp_path):
+    path = index(tmp_path, {f"layers.{number}.q": f"{number}.safetensors" for number in range(501)})
+    refused(warm("run", str(path)), names=path, says="names 501 shards; expected 500 at most")
+
+
+SMALLER = "from attn_cli.inputs.readers import sharded; sharded.MOST_NAMES, sharded.LARGEST_HEADER = 2000, 2**20"
+
+
+def test_all_shards_of_an_index_hold_no_more_than_one_file_may(tmp_path):
+    """The header of one shard under many names, each of which would be read and kept."""
+    empty = entry(shape=[0], offsets=[0, 0])
+    shard(tmp_path, "0.safetensors", safetensors({f"a.{number}": empty for number in range(700)}, b""))
+    for number in range(1, 5):
+        os.link(tmp_path / "0.safetensors", tmp_path / f"{number}.safetensors")
+    path = index(tmp_path, {f"a.{number}": f"{number}.safetensors" for number in range(5)})
+    ended = warm("check", str(path), before=SMALLER)
+    refused(ended, names=path, says="with shard 2.safetensors has more than 2000 tensors; expected so many")
+
+
+def test_all_their_headers_are_no_longer_than_that_of_one_file(tmp_path):
+    header = {"a": entry(shape=[0], offsets=[0, 0]), "__metadata__": {"text": "x" * 600_000}}
+    shard(tmp_path, "a.safetensors", safetensors(header, b""))
+    shard(tmp_path, "b.safetensors", safetensors({**header, "b": header["a"]}, b""))
+    path = index(tmp_path, {"a": "a.safetensors", "b": "b.safetensors"})
+    ended = warm("run", str(path), before=SMALLER)
+    refused(ended, names=path, says="with shard b.safetensors has more than 1 MiB of headers; expected so many")
 
 
 def test_a_checkpoint_of_links_is_read(tmp_path):

@@ -1,6 +1,7 @@
 """safetensors files whose header lies, breaks or bursts."""
 
 import json
+import os
 
 import pytest
 
@@ -153,7 +154,7 @@ BROKEN = {
     ),
     "more values than fit": (
         lambda: safetensors(b'{"q":{"shape":[' + b"[]," * 10**7 + b"[]]}}"),
-        "holds more than 8000000 values",
+        "holds more than 6000000 values",
     ),
 }
 
@@ -220,6 +221,22 @@ def test_what_is_odd_and_right_is_read(tmp_path):
     for number, content in enumerate(ODD.values()):
         (tmp_path / f"{number}.safetensors").write_bytes(content)
     accepted(warm("check", *(str(tmp_path / f"{number}.safetensors") for number in range(len(ODD)))))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("bias", "F8_E4M3"), ("mask", "BOOL"), ("attention_mask", "F8_E4M3"), ("key_padding_mask", "BOOL"),
+     ("valid_lens", "BOOL"), ("token_ids", "BOOL")],
+)  # fmt: skip
+def test_what_does_not_fit_the_call_is_not_read(tmp_path, name, dtype):
+    size = 2**32
+    path = tmp_path / "x.safetensors"
+    other = entry(dtype=dtype, shape=[size // 4, 4], offsets=[3 * SIZE, 3 * SIZE + size])
+    path.write_bytes(safetensors(three(**{name: other})))
+    os.truncate(path, path.stat().st_size + size)
+    ended = warm("run", str(path), seconds=3.0)
+    refused(ended, names=path, says=f"{name} is (1073741824, 4) ")
+    assert ended.max_rss < start_rss() + 2**26
 
 
 def test_many_names_take_little_memory(tmp_path):

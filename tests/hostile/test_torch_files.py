@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_each, unharmed
-from tests.hostile.making import NUMBERS, bytes_of, commented, zipped
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, told_of_contents, unharmed
+from tests.hostile.making import NUMBERS, bytes_of, commented, patched, zipped
 from tests.hostile.odd_tensors import halves, nested, quantized, quantized_by_channel
+from tests.hostile.pickles import AGAIN, archive_of
 from tests.hostile.warm import warm
 
 Q, K, V = (torch.from_numpy(x.copy()) for x in NUMBERS)
@@ -94,12 +95,6 @@ def second_name(content):
     return stream.getvalue()
 
 
-def archive_of(program, *storages):
-    """A file with a pickle of one's own."""
-    members = [("a/data.pkl", program), ("a/version", b"3\n"), ("a/byteorder", b"little")]
-    return zipped(*members, *((f"a/data/{number}", content) for number, content in enumerate(storages)))
-
-
 def tar():
     """A file of PyTorch 0.1's kind."""
     stream = io.BytesIO()
@@ -118,10 +113,18 @@ def scripted():
     return stream.getvalue()
 
 
-def built(times):
-    """A pickle that fills a dict from a large one again and again."""
-    large = b"\x80\x02}q\x00(" + b"".join(b"M" + number.to_bytes(2, "little") + b"N" for number in range(20_000)) + b"u"
-    return archive_of(large + b"ccollections\nOrderedDict\n)R" + b"h\x00b" * times + b".")
+def two_sizes():
+    """A file that asks for one storage as of 64 numbers and of 127."""
+
+    def change(name, content):
+        return content[::-1].replace(NUMEL[::-1], b"K\x7ft"[::-1], 1)[::-1] if name.endswith("data.pkl") else content
+
+    return changed(saved({"q": Q, "k": Q.detach()}), change)
+
+
+def huge_dict():
+    """A dict that stands in 201 places and takes the room of one."""
+    return dict.fromkeys(map(str, range(201)), dict.fromkeys(map(str, range(1000)), 1))
 
 
 def huge_list():
@@ -147,6 +150,7 @@ CODE = {
     "a dict of numbers of one hash": (lambda _: {0: 1, 2**61 - 1: 1}, "keys that are no plain values"),
     "a key that takes for ever": (lambda _: {((((1,),),),): 1}, "keys that are no plain values"),
     "a frozen set": (lambda _: frozenset([1]), "builtins.frozenset"),
+    "a key of 65 numbers": (lambda _: {(1,) * 65: 1}, "keys that are no plain values"),
     "a Counter of a text": (lambda _: Calls(collections.Counter, "abc"), "collections.Counter"),
     "a Counter's state": (lambda _: Sets(collections.Counter, {"items": 1}), "sets the state of an object"),
     "a complex number of text": (lambda _: Calls(complex, "1"), "builtins.complex"),
@@ -155,7 +159,11 @@ CODE = {
     "a storage of 1 TB": (lambda _: Calls(torch.UntypedStorage, 10**12), "torch.storage.UntypedStorage"),
     "a shape of 10**5 axes": (lambda _: Calls(torch.Size, (1,) * 10**5), "torch.Size"),
     "an ordered dict of another": (lambda _: Calls(collections.OrderedDict, {"a": 1}), "collections.OrderedDict"),
-    "a tensor's state": (lambda _: Sets(collections.OrderedDict, 3), "a state that is no dict"),
+    "a dict's state": (lambda _: Sets(collections.OrderedDict, 3), "a state that is no dict"),
+    "a parameter's state": (
+        lambda _: Calls(torch._utils._rebuild_parameter_with_state, Q, False, collections.OrderedDict(), 3),
+        "a state that is no dict",
+    ),
 }
 
 
@@ -166,15 +174,12 @@ FORMATS = {"zip": True, "old": False}
 def told_of_code(tmp_path_factory):
     """What one process says of every file with code in it; nothing of it may have run."""
     folder = tmp_path_factory.mktemp("code")
-    paths = {}
-    for number, (case, (make, _)) in enumerate(CODE.items()):
+    contents = {}
+    for case, (make, _) in CODE.items():
         for name, is_zip in FORMATS.items():
-            path = paths[case, name] = folder / f"{number}.{name}.pt"
             value = {**THREE, "x": make(str(folder / "trace"))}
-            path.write_bytes(saved(value, _use_new_zipfile_serialization=is_zip))
-    with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values()), cwd=folder), paths.values())
-    return {case: said[path] for case, path in paths.items()}
+            contents[case, name] = saved(value, _use_new_zipfile_serialization=is_zip)
+    return told_of_contents(folder, ".pt", contents)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -251,7 +256,21 @@ BROKEN = {
         lambda: packed(saved(THREE), "archive/data/1"),
         "archive/data/1 is compressed",
     ),
-    "a dict that is filled again and again": (lambda: built(100), "takes more than 2000000 operations"),
+    "a storage of two sizes": (two_sizes, "gives the storage 0 sizes that cannot be"),
+    "a storage beyond the file": (
+        lambda: patched(archive_of(b"\x80\x02}.", bytes(9)), last=True, packed=10**6),
+        "a/data/0 does not lie before the directory",
+    ),
+    "a quantized tensor out of nothing": (
+        lambda: with_pickle(b"K\x02\x85q\x08K\x01\x85", b"K\x64\x85q\x08K\x00\x85", {"q": quantized()}),
+        "makes a quantized tensor that repeats numbers",
+    ),
+    **{f"{case}, again and again": (make, "takes more than 2000000 operations") for case, make in AGAIN.items()},
+    "a dict in many places": (lambda: saved(huge_dict()), "holds more than 200000 values"),
+    "a name of 4097 characters": (
+        lambda: saved({"n" * 4097: Q}),
+        "a name in it has 4097 characters; expected 4096 at most",
+    ),
     "a compressed one": (changed(saved(THREE), method=zipfile.ZIP_DEFLATED), "data.pkl is compressed"),
     "a zip bomb": (
         lambda: changed(saved({"q": torch.zeros(2**24)}), method=zipfile.ZIP_DEFLATED),
@@ -311,13 +330,9 @@ SMALL = [case for case in BROKEN if case not in LARGE]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What one process says of every small file."""
-    folder = tmp_path_factory.mktemp("broken")
-    paths = {case: folder / f"{number}.pt" for number, case in enumerate(SMALL)}
-    for case, path in paths.items():
-        path.write_bytes(bytes_of(BROKEN[case][0]))
-    with unharmed(folder):
-        said = told_of_each(warm("check", *map(str, paths.values())), paths.values())
-    return {case: said[path] for case, path in paths.items()}
+    return told_of_contents(
+        tmp_path_factory.mktemp("broken"), ".pt", {case: bytes_of(BROKEN[case][0]) for case in SMALL}
+    )
 
 
 @pytest.mark.parametrize("case", SMALL)
@@ -333,6 +348,19 @@ def test_a_file_that_would_burst_is_refused(tmp_path, case):
     ended = warm("run", str(path))
     refused(ended, names=path, says=says)
     assert ended.max_rss < start_rss() + 2**29
+
+
+def test_a_description_that_pytorch_reads_otherwise_is_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(saved(THREE))
+    other = """
+import torch
+class Other(torch._C.PyTorchFileReader):
+    def get_record(self, name):
+        return super().get_record(name) + b"."
+torch._C.PyTorchFileReader = Other
+"""
+    refused(warm("run", str(path), before=other), names=path, says="holds another data.pkl for PyTorch than for other")
 
 
 ODD = {

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,7 +6,8 @@ import sys
 import pytest
 
 from attn_cli.errors import InputError
-from attn_cli.inputs.paths import check_readable
+from attn_cli.inputs import paths
+from attn_cli.inputs.paths import check_readable, opened
 
 
 def message_for(path):
@@ -51,6 +53,21 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path):
     path.write_bytes(b"x")
     path.chmod(0)
     assert "Permission denied" in message_for(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such files on Windows")
+@pytest.mark.parametrize("is_held", [False, True], ids=["no writer", "a silent one"])
+def test_a_pipe_that_was_refused_is_not_kept_open(tmp_path, monkeypatch, is_held):
+    monkeypatch.setattr(paths, "WRITER_SECONDS", 0.05)
+    pipe = tmp_path / "x"
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR) if is_held else None
+    with pytest.raises(InputError, match="nobody wrote to"):
+        opened(str(pipe))
+    if holder is not None:
+        os.close(holder)
+    with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):  # nobody reads
+        os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
 
 
 @pytest.mark.parametrize("module", ["attn_cli.inputs", "attn_cli.inputs.paths", "attn_cli.inputs.options"])

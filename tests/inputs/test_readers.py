@@ -44,6 +44,23 @@ def test_every_float_dtype_is_read(tmp_path, suffix, dtype):
     assert said(call, "dtype") == ([(f"{name}, read as float32", "file")] if dtype in FLOAT8 else [])
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
+def test_a_boolean_of_any_byte_is_read_as_0_or_1(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write(path, {"m": torch.tensor([True, False] * 40)})
+    content = path.read_bytes()
+    place = content.index(b"\1\0" * 40)
+    odd = content[:place] + b"\2\0\xff\0" * 20 + content[place + 80 :]
+    if suffix == ".npz":  # whose sum is checked
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("m.npy", odd[odd.index(b"\x93NUMPY") : place + 80])
+    else:
+        path.write_bytes(odd)
+    x = open_tensor_file(str(path)).read("m")
+    assert x.dtype == torch.bool
+    assert x.view(torch.uint8).tolist() == [1, 0] * 40
+
+
 def test_loaded_tensors_outlive_the_file_and_its_source(tmp_path):
     tensors = heads()
     path = write(tmp_path / "x.safetensors", tensors)

@@ -74,8 +74,8 @@ def test_standard_input_is_spooled_and_removed(tmp_path, pipe, spool_folder, suf
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "-: standard input is empty; expected safetensors or .npz bytes"),
-        (b"hello, this is text", "-: is in no format that attn knows; expected safetensors or .npz bytes"),
+        (b"", "-: standard input is empty; expected safetensors, .npz or .pt bytes"),
+        (b"hello, this is text", "-: is in no format that attn knows; expected safetensors, .npz or .pt bytes"),
         (b"PK\x03\x04 broken", "-: does not end as a zip does"),
         (b"\x93NUMPY\x01\x00", "-: a .npy file holds one array"),
     ],
@@ -120,7 +120,7 @@ def test_a_named_pipe_is_read_like_standard_input(tmp_path, spool_folder):
 
 
 def test_standard_input_cannot_be_two_files():
-    assert "--weights-file -: standard input is FILE already" in refusal("-", weights_file="-")
+    assert "- and --weights-file -: standard input can be read once" in refusal("-", weights_file="-")
 
 
 def test_a_missing_weights_file_is_named(tmp_path):

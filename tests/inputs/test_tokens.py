@@ -1,6 +1,7 @@
 """What the keys are, as ``--tokens`` and ``--tokenizer`` say."""
 
 import json
+import os
 import sys
 from importlib import util
 from pathlib import Path
@@ -181,6 +182,21 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(one, tmp_path, text):
     message = refusal(one, tokenizer=saved(tmp_path / "tokenizer.json", text))
     assert "tokenizer.json: " in message
     assert "expected a tokenizer.json" in message
+
+
+def test_where_a_panic_cannot_be_silenced_nothing_stays_open(monkeypatch):
+    kept = os.dup(2)
+
+    def refuse(*_):
+        raise OSError("no more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "dup", lambda _: kept)
+        patched.setattr(os, "open", refuse)
+        with tokenizers_of._in_silence():
+            pass
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
 
 
 def test_bytes_that_are_no_text_are_no_tokenizer(one, tmp_path):

@@ -57,6 +57,11 @@ class SafetensorsFile:
         self.names: Sequence[str] = tuple(self._header.entries)
         self.metadata: Mapping[str, str] = self._header.metadata
 
+    @property
+    def header_size(self) -> int:
+        """Bytes before the tensors'."""
+        return self._header.start
+
     def has(self, name: str) -> bool:
         """Whether a tensor is called so."""
         return name in self._header.entries

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from attn_cli.errors import in_file
+from attn_cli.inputs.limits import LARGEST_HEADER, MIB, MOST_NAMES
 from attn_cli.inputs.paths import check_regular
 from attn_cli.inputs.readers.base import parsing
 from attn_cli.inputs.readers.opened import OpenFile
@@ -57,12 +58,21 @@ class ShardedSafetensors:
         for shard in self._shards.values():
             shard.close()
 
+    def _open(self, file_name: str) -> None:
+        """Open one more shard, as long as all of them are no more to keep than one file may be."""
+        path = os.path.join(self._folder, file_name)
+        check_regular(path, SHARD)
+        self._shards[file_name] = SafetensorsFile(OpenFile(path))
+        together, at_most = f"with shard {shown(file_name)} has more than", "expected so many at most, of all shards"
+        if sum(len(shard.names) for shard in self._shards.values()) > MOST_NAMES:
+            raise in_file(self.path, f"{together} {MOST_NAMES} tensors", at_most)
+        if sum(shard.header_size for shard in self._shards.values()) > LARGEST_HEADER:
+            raise in_file(self.path, f"{together} {LARGEST_HEADER // MIB} MiB of headers", at_most)
+
     def _shard(self, name: str) -> SafetensorsFile:
         file_name = self._shard_of[name]
         if file_name not in self._shards:
-            path = os.path.join(self._folder, file_name)
-            check_regular(path, SHARD)
-            self._shards[file_name] = SafetensorsFile(OpenFile(path))
+            self._open(file_name)
         shard = self._shards[file_name]
         if not shard.has(name):
             raise in_file(shard.path, f"holds no tensor {shown(name)}", f"expected it there, as {self.path} says")

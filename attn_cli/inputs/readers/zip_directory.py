@@ -33,7 +33,8 @@ def open_zip(
             be read otherwise there than here.
 
     Raises:
-        InputError: where it is encrypted, names a member twice, has members that overlap, or is too large a directory.
+        InputError: where it is encrypted, names a member twice, has members that overlap or do not end before the
+            directory, or too large a directory.
         zipfile.BadZipFile, OSError: where it is no zip.
     """
     stream = file.stream()
@@ -43,7 +44,7 @@ def open_zip(
     if members > most:
         raise in_file(file.label, f"has {members} members", f"expected at most {most}")
     archive = zipfile.ZipFile(stream)
-    _check_members(archive, file.label, methods, expected)
+    _check_members(archive, begin, file.label, methods, expected)
     if is_torch:
         _check_names(archive, file.label)
     return archive
@@ -76,7 +77,9 @@ def _number(content: bytes, place: int, size: int) -> int:
     return int.from_bytes(content[max(place, 0) : max(place, 0) + size], "little")
 
 
-def _check_members(archive: zipfile.ZipFile, label: str, methods: frozenset[int], expected: str) -> None:
+def _check_members(
+    archive: zipfile.ZipFile, directory: int, label: str, methods: frozenset[int], expected: str
+) -> None:
     members = archive.infolist()
     seen: set[str] = set()
     end = 0
@@ -95,6 +98,8 @@ def _check_members(archive: zipfile.ZipFile, label: str, methods: frozenset[int]
             raise in_file(label, f"{name} overlaps with another member", expected)
         seen.add(member.filename)
         end = member.header_offset + LOCAL_SIZE + member.compress_size
+        if end > directory:
+            raise in_file(label, f"{name} does not lie before the directory", expected)
 
 
 def _check_names(archive: zipfile.ZipFile, label: str) -> None:

@@ -1,0 +1,37 @@
+"""Pickles of PyTorch's files as nobody should write them, operation by operation."""
+
+from functools import partial
+
+from tests.hostile.making import zipped
+
+LIST = b"]q\x00(" + b"".join(b"M" + number.to_bytes(2, "little") for number in range(20_000)) + b"e"
+DICT = b"}q\x00(" + b"".join(b"M" + number.to_bytes(2, "little") + b"N" for number in range(20_000)) + b"u"
+TEXT = b"X\x00\x00\x10\x00" + b"a" * 2**20 + b"q\x00X\x06\x00\x00\x00latin1q\x02c_codecs\nencode\nq\x01"
+CALLED, ENCODED = b"h\x01h\x00\x85R", b"h\x01h\x00h\x02\x86R"  # the function in place 1 with what is in place 0
+SCALES = (
+    b"ccollections\nOrderedDict\n)Rq\x02("
+    b"(X\x07\x00\x00\x00storagectorch\nQInt8Storage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuM\x30\x75tQ"
+    b"K\x00M\x30\x75\x85K\x01\x85(ctorch\nper_channel_affine\nh\x02h\x02K\x00t\x89h\x02tq\x00"
+    b"ctorch._utils\n_rebuild_qtensor\nq\x01"
+)
+
+
+def archive_of(program, *storages):
+    """A file with a pickle of one's own."""
+    members = [("a/data.pkl", program), ("a/version", b"3\n"), ("a/byteorder", b"little")]
+    return zipped(*members, *((f"a/data/{number}", content) for number, content in enumerate(storages)))
+
+
+def often(begin, once, *storages):
+    """A file whose pickle does a hundred times with something large what takes a few bytes each time."""
+    return archive_of(b"\x80\x02" + begin + once * 100 + b"}.", *storages)
+
+
+AGAIN = {
+    "a dict that is filled": partial(often, DICT + b"ccollections\nOrderedDict\n)R", b"h\x00b"),
+    "a set": partial(often, LIST + b"c__builtin__\nset\nq\x01", CALLED),
+    "a Counter": partial(often, DICT + b"ccollections\nCounter\nq\x01", CALLED),
+    "a text that is encoded": partial(often, TEXT, ENCODED),
+    "bytes": partial(often, TEXT + ENCODED + b"q\x00c__builtin__\nbytearray\nq\x01", CALLED),
+    "scales of 30,000 channels": partial(often, SCALES, b"h\x01h\x00R", bytes(30_000)),
+}
