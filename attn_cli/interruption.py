@@ -80,9 +80,11 @@ def obeyed(last_words: LastWords | None = None) -> Iterator[None]:
             seconds, because a kernel computes. Behind the block signals are ignored, for the answer is given. None in
             a program that calls attn.
     """
-    before = _handle(ENDING, _on_arrival)
-    _State.last_words, _State.raised = (last_words if before else None), None
+    before: Handlers = {}
+    _State.raised = None
     try:
+        _handle(ENDING, _on_arrival, before)
+        _State.last_words = last_words if before else None
         with _watched() if is_own_process() else contextlib.nullcontext(), _raised_again():
             yield
     finally:
@@ -91,8 +93,7 @@ def obeyed(last_words: LastWords | None = None) -> Iterator[None]:
         remove_unfinished()
         _State.held, _State.arrived = _State.held - 1, None
         if not is_own_process():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            _restore(before)
 
 
 def is_own_process() -> bool:
@@ -123,17 +124,19 @@ def held_back() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = _handle(CTRL_C, _on_arrival)
-    _State.held += 1
+    before: Handlers = {}
+    _State.held += 1  # as long as attn's handler is there: it must raise nothing beside the block
     try:
+        _handle(CTRL_C, _on_arrival, before)
         yield
     finally:
-        _State.held -= 1
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if not _State.held and _State.arrived is not None:
-            arrived, _State.arrived = _State.arrived, None
-            _end(arrived)
+        try:
+            _restore(before)
+        finally:
+            _State.held -= 1
+            if not _State.held and _State.arrived is not None:
+                arrived, _State.arrived = _State.arrived, None
+                _end(arrived)
 
 
 def raise_again() -> None:
@@ -175,11 +178,16 @@ def _watched() -> Iterator[None]:
     except OSError:
         yield
         return
+    try:
+        threading.Thread(target=_watch, args=(read,), daemon=True).start()
+    except RuntimeError:  # where there can be no thread
+        os.close(read)
+        os.close(write)
+        yield
+        return
     os.set_blocking(write, False)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
-        with contextlib.suppress(RuntimeError):  # where there can be no thread
-            threading.Thread(target=_watch, args=(read,), daemon=True).start()
         yield
     finally:
         signal.set_wakeup_fd(before)
@@ -225,14 +233,18 @@ def _is_noticed(number: int) -> bool:
     return False
 
 
-def _handle(names: Sequence[str], handler: Handler) -> Handlers:
-    """Set a handler where nobody has chosen one, and say what was there."""
+def _handle(names: Sequence[str], handler: Handler, before: Handlers) -> None:
+    """Set a handler where nobody has chosen one, and note what was there before any is set."""
     if threading.current_thread() is not threading.main_thread():
-        return {}
+        return
     there = (getattr(signal, name) for name in names if hasattr(signal, name))
-    before: Handlers = {number: old for number in there if (old := signal.getsignal(number)) in USUAL}
+    before |= {number: old for number in there if (old := signal.getsignal(number)) in USUAL}
     _handle_all(before, handler)
-    return before
+
+
+def _restore(before: Handlers) -> None:
+    for number in reversed(before):  # SIGINT last: it may raise as soon as it is back
+        signal.signal(number, before[number])
 
 
 def _handle_all(numbers: Handlers, handler: Handler) -> None:

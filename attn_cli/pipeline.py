@@ -18,8 +18,9 @@ from attn_cli.attention.selection import Selection, select, select_batch
 from attn_cli.attention.types import AttentionInputs, ModuleInputs, accumulation_dtype, dtype_name
 from attn_cli.benchmark.room import check_room
 from attn_cli.benchmark.timing import ENOUGH_SECONDS, time_runs
-from attn_cli.errors import ResourceError, UsageError, is_out_of_memory
+from attn_cli.errors import ResourceError, UsageError, in_file, is_out_of_memory
 from attn_cli.inputs.names import HEADS
+from attn_cli.inputs.settings import METADATA
 from attn_cli.inputs.text import bytes_text, shown
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.findings import alignment_finding, module_findings
@@ -234,10 +235,12 @@ def place(call: LoadedCall, device: torch.device, dtype_name: str | None = None)
     """The selected part of ``call`` on ``device``, projected where it was not.
 
     Raises:
-        UsageError: where the mask value does not fit the dtype, or the device lacks the dtype.
+        UsageError, InputError: where the mask value does not fit the dtype, or the device lacks the dtype.
     """
     dtype = call.inputs.dtype if dtype_name is None else DTYPES[dtype_name]
-    _check_dtype(call, device, dtype)
+    if device.type == "mps" and dtype == torch.float64:
+        raise UsageError("--device mps: Apple's GPUs have no float64; expected a smaller dtype", "add --dtype float32")
+    check_mask_value(call, dtype)
     if isinstance(call.inputs, ModuleInputs):
         inputs = _project(call.inputs, call.selection, device, dtype)
     else:
@@ -255,14 +258,20 @@ def _project(module: ModuleInputs, selection: Selection, device: torch.device, d
     return select(inputs, replace(selection, batch=None))
 
 
-def _check_dtype(call: LoadedCall, device: torch.device, dtype: torch.dtype) -> None:
-    name = dtype_name(dtype)
-    if device.type == "mps" and dtype == torch.float64:
-        raise UsageError("--device mps: Apple's GPUs have no float64; expected a smaller dtype", "add --dtype float32")
-    value = call.inputs.rules.mask.value
-    if value is not None and abs(value) > torch.finfo(dtype).max:
-        limit = torch.finfo(dtype).max
-        raise UsageError(f"--mask-value {value:g}: does not fit {name}; expected at most ±{limit:g}")
+def check_mask_value(call: LoadedCall, dtype: torch.dtype) -> None:
+    """Refuse what a hidden logit becomes where the dtype cannot hold it.
+
+    Raises:
+        UsageError, InputError: of the option, or of the file whose metadata say it.
+    """
+    value, limit = call.inputs.rules.mask.value, torch.finfo(dtype).max
+    if value is None or abs(value) <= limit:
+        return
+    found, expected = f"{value:g}: does not fit {dtype_name(dtype)}", f"expected at most ±{limit:g}"
+    if any(one.name == "mask value" and one.origin == METADATA for one in call.conventions):
+        where = f"{shown(call.prefix)}: " if call.prefix else ""
+        raise in_file(call.source, f"{where}metadata mask_value is {found}", expected, "--mask-value overrides it")
+    raise UsageError(f"--mask-value {found}; {expected}")
 
 
 def _projected(inputs: AttentionInputs, output: Tensor) -> Tensor | None:

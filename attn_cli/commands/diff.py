@@ -16,7 +16,6 @@ from attn_cli.commands.reading import check_files, files_of, reads_a_file
 from attn_cli.commands.writing import FIGURES, OutputOptions, writes_files
 from attn_cli.errors import UsageError
 from attn_cli.inputs.options import ReadOptions
-from attn_cli.inputs.paths import STDIN, check_readable
 
 COMPARING = "What to compare with"
 TOLERANCE = "What counts as equal"
@@ -39,7 +38,7 @@ class AgainstName(StrEnum):
 
 Left = Annotated[
     str | None,
-    typer.Argument(metavar="[A]", help="A .safetensors, .npz or .pt file, or - for safetensors or npz on stdin."),
+    typer.Argument(metavar="[A]", help="A .safetensors, .npz or .pt file, or - for the bytes of one on stdin."),
 ]
 Right = Annotated[
     str | None,
@@ -160,11 +159,7 @@ def _check(
     if other is None and all(setting is None for setting in settings):
         expected = "expected a second file, or --against, --against-dtype, --against-device or --against-causal-align"
         raise UsageError(f"{left.file or left.q}: nothing to compare it with; {expected}", HINT)
-    if left.file == other == STDIN:
-        raise UsageError("- and -: standard input can be read once; expected a path for one of them")
     for flag, value in tolerances:
         if value is not None and not math.isfinite(value):
             raise UsageError(f"{flag} {value}: expected a finite number from 0")
-    check_files(left)
-    if other is not None and other != STDIN:
-        check_readable(other)
+    check_files(left, *(() if other is None else (replace(left, file=other),)))

@@ -72,7 +72,7 @@ class Polarity(StrEnum):
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE]", help="A .safetensors, .npz or .pt file, or - for safetensors or npz on stdin."),
+    typer.Argument(metavar="[FILE]", help="A .safetensors, .npz or .pt file, or - for the bytes of one on stdin."),
 ]
 Q = Annotated[
     str | None,

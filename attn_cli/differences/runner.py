@@ -124,7 +124,7 @@ class _Diff:
         try:
             return plan_calls(read, *files)
         except InputError as error:
-            meant = (read.q, read.k, read.v, read.weights_file)
+            meant = (read.q, read.k, read.v, read.weights_file, read.tokens, read.tokenizer)
             if self.options.is_one_input or any(flag is not None for flag in meant):
                 raise
             if chooses_calls(read) and not any(is_meant(name, read) for name in files[0].names):

@@ -15,7 +15,7 @@ from attn_cli.explanation.types import Explanation, Wanted
 from attn_cli.explanation.words import words_of
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.stream.threads import one_thread_each
-from attn_cli.pipeline import resource_errors
+from attn_cli.pipeline import DTYPES, check_mask_value, resource_errors
 
 __all__ = ["Explanation", "KernelOptions", "Wanted", "explain"]
 
@@ -33,11 +33,15 @@ def explain(call: LoadedCall, wanted: Wanted, kernel: KernelOptions | None = Non
 
     Raises:
         InputError: where the key does not lie in the call.
+        UsageError, InputError: where the mask value fits neither the call's dtype nor the kernel's.
         BackendError, ResourceError: where the kernel that was asked for cannot run.
     """
     shape, key = _shape(call), wanted.key
     if key is not None and not 0 <= key < shape[3]:
         raise in_file(call.source, f"--key {key}", f"expected 0 to {shape[3] - 1}, of {shape[3]} keys")
+    kernel = kernel or KernelOptions()
+    dtypes = (call.inputs.dtype, DTYPES.get(kernel.dtype or "", call.inputs.dtype))
+    check_mask_value(call, max(dtypes, key=lambda dtype: torch.finfo(dtype).max))
     batch, head, query = wanted.batch, wanted.head, wanted.query
     with resource_errors("cpu"), torch.no_grad():
         row = cut_row(call, batch, head, query)
@@ -47,7 +51,7 @@ def explain(call: LoadedCall, wanted: Wanted, kernel: KernelOptions | None = Non
             steps = row_steps(row, batch)
         told = row_of(row, steps, wanted.top)
         cell = None if key is None else cell_of(row, steps, key, wanted.top)
-        ran = run_kernel(call, row, steps.output, kernel or KernelOptions())
+        ran = run_kernel(call, row, steps.output, kernel)
         found = row_findings(row, steps, Where(batch, head, kv_head, query), ran)
     mask, head_dim = call.inputs.rules.mask, steps.query.shape[0]
     return Explanation(

@@ -11,7 +11,7 @@ from attn_cli.attention import backends
 from attn_cli.attention.devices import resolve_device
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import dtype_name
-from attn_cli.errors import UsageError
+from attn_cli.errors import InputError, UsageError
 from attn_cli.explanation.one_row import OneRow
 from attn_cli.explanation.types import KernelRow
 from attn_cli.inputs.types import LoadedCall
@@ -45,7 +45,7 @@ def run_kernel(call: LoadedCall, row: OneRow, exact: Tensor, options: KernelOpti
     name = options.dtype or dtype_name(call.inputs.dtype)
     try:
         inputs = place(alone, device, options.dtype)
-    except UsageError as error:  # this row cannot be had in the dtype; the float64 numbers stand
+    except (UsageError, InputError) as error:  # this row cannot be had in the dtype; the float64 numbers stand
         return KernelRow(str(device), name, options.backend, "", "", error.message, (), None, None, 0)
     run = backends.run(options.backend, inputs)
     output = run.output[0, 0, 0].to("cpu", torch.float64)  # (Dv,)

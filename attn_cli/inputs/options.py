@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attn_cli.errors import UsageError
+from attn_cli.inputs.paths import is_json, is_stdin
+from attn_cli.inputs.text import shown
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -53,3 +57,22 @@ class ReadOptions:
     queries: tuple[int, ...] | None = None
     tokens: str | None = None
     tokenizer: str | None = None
+
+
+def check_stdin_once(*reads: ReadOptions) -> None:
+    """Refuse to read standard input twice, by whatever names.
+
+    Args:
+        reads: all that one command reads.
+
+    Raises:
+        UsageError: naming two of them.
+    """
+    names: list[str] = []
+    for read in reads:
+        tokens = read.tokens if read.tokens is not None and is_json(read.tokens) else None
+        named = (("", read.file), ("--weights-file ", read.weights_file), ("--tokens ", tokens))
+        names += [f"{flag}{path}" for flag, path in named if path is not None and is_stdin(path)]
+    if len(names) > 1:
+        found = f"{shown(names[0])} and {shown(names[1])}: standard input can be read once"
+        raise UsageError(f"{found}; expected a file instead of one")

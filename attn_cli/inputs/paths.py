@@ -6,7 +6,6 @@ import difflib
 import errno
 import io
 import os
-import select
 import stat
 import threading
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import BinaryIO
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.limits import WRITER_SECONDS
 from attn_cli.inputs.text import shown
-from attn_cli.inputs.waiting import WaitedFor
+from attn_cli.inputs.waiting import WaitedFor, comes
 
 STDIN = "-"
 LONGEST_PATH = 4096  # characters, as of a path that can be
@@ -95,7 +94,7 @@ def opened(path: str, expected: str = EXPECTED) -> BinaryIO:
     if is_regular(path):
         return os.fdopen(open_regular(path, path, expected), "rb")
     number = _open_pipe(path, expected)
-    if not select.select([number], [], [], WRITER_SECONDS)[0]:
+    if not comes(number, WRITER_SECONDS):
         os.close(number)
         raise _silent(path, expected)
     return io.BufferedReader(WaitedFor(number, path))
@@ -136,6 +135,17 @@ def _silent(path: str, expected: str) -> AttnError:
 def is_json(path: str) -> bool:
     """Whether a name is that of a JSON file."""
     return path.lower().endswith(".json")
+
+
+def is_stdin(path: str) -> bool:
+    """True for ``"-"``, and for any other name of the pipe that is standard input: it can be read once."""
+    if path == STDIN:
+        return True
+    try:
+        own = os.fstat(0)
+        return stat.S_ISFIFO(own.st_mode) and os.path.samestat(os.stat(path), own)
+    except (OSError, ValueError):
+        return False
 
 
 def is_regular(path: str) -> bool:

@@ -12,14 +12,15 @@ from typing import BinaryIO
 
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.limits import MOST_PIPED
-from attn_cli.inputs.paths import STDIN, opened
+from attn_cli.inputs.paths import STDIN, opened, unreadable
 from attn_cli.inputs.readers.safetensors_header import PREFIX, header_length, read_header
 from attn_cli.inputs.signatures import LENGTH, SAFETENSORS, signature, told_of
 from attn_cli.inputs.waiting import WaitedFor
 from attn_cli.interruption import held_back, mark_unfinished, remove_unfinished
 
 CHUNK = 2**20  # bytes
-EXPECTED = "expected safetensors or .npz bytes"
+KIND = "safetensors, .npz or .pt bytes"
+EXPECTED = f"expected {KIND}"
 ROOMIER = "point TMPDIR to a folder with more room"
 
 
@@ -27,8 +28,9 @@ def spool_stdin() -> str:
     """Copy standard input to a temporary file and return its path; the caller removes it.
 
     Raises:
-        InputError: where standard input is a terminal, closed or empty, or does not end where it should.
-        ResourceError: where the temporary folder is full.
+        InputError: where standard input is a terminal, closed or empty, cannot be read, or does not end where it
+            should.
+        ResourceError: where the temporary folder is full, or the system fails.
     """
     if sys.stdin is None or sys.stdin.closed:
         raise in_file(STDIN, "standard input is closed", EXPECTED)
@@ -83,7 +85,7 @@ def _no_room(label: str, error: OSError) -> ResourceError:
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, label: str) -> None:
-    head = stream.read(LENGTH)
+    head = _read(stream, LENGTH, label)
     if not head:
         what = "standard input" if label == STDIN else "it"
         raise in_file(label, f"{what} is empty", EXPECTED)
@@ -92,7 +94,7 @@ def _copy(stream: BinaryIO, file: BinaryIO, label: str) -> None:
         raise in_file(label, "is in no format that attn knows", EXPECTED, told_of(head))
     file.write(head)
     if kind == SAFETENSORS:
-        head += stream.read(header_length(head, label) + PREFIX - LENGTH)
+        head += _read(stream, header_length(head, label) + PREFIX - LENGTH, label)
         file.seek(0)
         file.write(head)
         size = read_header(io.BytesIO(head), None, label).size
@@ -103,19 +105,27 @@ def _copy(stream: BinaryIO, file: BinaryIO, label: str) -> None:
     else:
         size = MOST_PIPED
         too_long = in_file(label, f"is longer than {size // 2**30} GiB", "expected less through a pipe", "name a file")
-    if _copy_at_most(stream, file, size - len(head)):
+    if _copy_at_most(stream, file, size - len(head), label):
         raise too_long
 
 
-def _copy_at_most(stream: BinaryIO, file: BinaryIO, size: int) -> bool:
+def _copy_at_most(stream: BinaryIO, file: BinaryIO, size: int, label: str) -> bool:
     """Copy so many bytes; True where there are more."""
     while size > 0:
-        chunk = stream.read(min(CHUNK, size))
+        chunk = _read(stream, min(CHUNK, size), label)
         if not chunk:
             return False
         file.write(chunk)
         size -= len(chunk)
-    return bool(stream.read(1))
+    return bool(_read(stream, 1, label))
+
+
+def _read(stream: BinaryIO, count: int, label: str) -> bytes:
+    """So many bytes, fewer at the end; what is wrong with the stream is not taken for a fault of the copy's."""
+    try:
+        return stream.read(count)
+    except OSError as error:
+        raise unreadable(label, error, KIND) from error
 
 
 def _check_room(size: int, label: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -92,18 +92,15 @@ class Tokenizer:
 @contextmanager
 def _in_silence() -> Iterator[None]:
     """Keeps a panic of the package's, which it writes to descriptor 2 with a stack of its own, from being shown."""
-    try:
-        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # nobody sees it where it is closed, or there are no descriptors left
+    with ExitStack() as stack:
+        with suppress(OSError):  # nobody sees it where it is closed, or there are no descriptors left
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, nothing)
+            os.dup2(nothing, 2)
+            stack.callback(os.dup2, kept, 2)
         yield
-        return
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def check_tokenizer(path: str) -> None:

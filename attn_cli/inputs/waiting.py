@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
+def comes(number: int, seconds: float | None = None) -> bool:
+    """Wait until something can be read from a pipe, its end too; False where nothing came in so many seconds."""
+    asked = select.poll()  # other than select() it takes every number that a descriptor has
+    asked.register(number, select.POLLIN)
+    return bool(asked.poll(None if seconds is None else 1000 * seconds))
+
+
 class WaitedFor(io.FileIO):
     """A pipe that is read; where nothing comes for some seconds, one line on stderr says what attn waits for.
 
@@ -33,10 +40,11 @@ class WaitedFor(io.FileIO):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill the buffer with what has come, and wait for the first byte of it."""
-        if not self._is_told and not select.select([self], [], [], SILENCE_SECONDS)[0]:
+        if not self._is_told and not comes(self.fileno(), SILENCE_SECONDS):
             self._is_told = True
             self._tell()
-        count = super().readinto(buffer) or 0
+        while (count := super().readinto(buffer)) is None:  # another program has made the pipe one that does not wait
+            comes(self.fileno())
         self._count += count
         return count
 

@@ -41,11 +41,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with naming(path):
             _refuse_folder_name(os.fspath(path))
-            target = Path(os.path.realpath(path))
-            _refuse_special(target)
+            target = _target(path)
             replaced = target.stat() if target.exists() else None
             with held_back():
-                temporary = _new_file_beside(target, NEW if replaced is None else PERMISSIONS & replaced.st_mode)
+                temporary = _new_file_beside(target, NEW if replaced is None else _of_any_group(replaced.st_mode))
                 mark_unfinished(temporary)
             usual = stat.S_IMODE(temporary.stat().st_mode)
         with naming(path, only=temporary):
@@ -145,13 +144,11 @@ def check_folder(path: str) -> None:
         raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
     try:
         _refuse_folder_name(path)
-        target = os.path.realpath(path)
-        _refuse_special(Path(path))
-        _refuse_special(Path(target))
+        _refuse_own_streams(path)
+        target = _target(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ResourceError(f"{path}: cannot be written: {reason}; expected a writable file") from None
-    _refuse_own_streams(path, target)
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise ResourceError(f"{path}: cannot be written: no such folder; expected a writable file")
@@ -167,8 +164,20 @@ def _refuse_folder_name(path: str) -> None:
         raise OSError("it is the name of a folder")
 
 
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file behind every link; none where that is something else, or was removed while it is open.
+
+    The system's link to an open file that was removed says ``x (deleted)``, which names nothing.
+    """
+    _refuse_special(Path(path))
+    target = Path(os.path.realpath(path))
+    if os.path.exists(path) and not target.exists():
+        raise OSError("the file behind it was removed")
+    return target
+
+
 def _refuse_special(target: Path) -> None:
-    """A device or a folder must not be replaced by a file, nor a link that leads nowhere."""
+    """A device or a folder must not be replaced by a file."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
@@ -177,13 +186,13 @@ def _refuse_special(target: Path) -> None:
         raise OSError("is no regular file")
 
 
-def _refuse_own_streams(path: str, target: str) -> None:
+def _refuse_own_streams(path: str) -> None:
     """What flows through the standard streams would be lost with the file that it flows through."""
-    if not os.path.exists(target):
+    if not os.path.isfile(path):
         return
     for number, name in enumerate(("input", "output", "error")):
         with contextlib.suppress(OSError):  # a stream that is closed
-            if os.path.samestat(os.fstat(number), os.stat(target)):
+            if os.path.samestat(os.fstat(number), os.stat(path)):
                 raise UsageError(f"{path}: would replace standard {name}; expected another name")
 
 
@@ -202,9 +211,17 @@ def _set_owner(temporary: Path, usual: int, replaced: os.stat_result | None) -> 
     if replaced is None:
         os.chmod(temporary, usual)
         return
-    with contextlib.suppress(OSError, AttributeError):
-        os.chown(temporary, replaced.st_uid, replaced.st_gid)
-    os.chmod(temporary, PERMISSIONS & replaced.st_mode)
+    for owner in (replaced.st_uid, -1):  # whoever may not give a file away may still give it to a group of theirs
+        with contextlib.suppress(OSError, AttributeError):
+            os.chown(temporary, owner, replaced.st_gid)
+            break
+    has_its_group = temporary.stat().st_gid == replaced.st_gid
+    os.chmod(temporary, PERMISSIONS & replaced.st_mode if has_its_group else _of_any_group(replaced.st_mode))
+
+
+def _of_any_group(mode: int) -> int:
+    """Permissions without what is one group's alone, and would be another's."""
+    return PERMISSIONS & mode & (~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3)
 
 
 def _flush_to_disk(path: Path) -> None:

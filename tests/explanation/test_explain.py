@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from attn_cli.attention import textbook
 from attn_cli.attention.types import LinearWeights
-from attn_cli.errors import BackendError, InputError
+from attn_cli.errors import BackendError, InputError, UsageError
 from attn_cli.explanation.one_row import cut_row
 from attn_cli.inputs.draws import DrawOptions, draw_call
 from attn_cli.lesson import build_lesson
@@ -156,11 +156,20 @@ def test_the_kernels_difference_is_its_own():
 
 
 def test_a_kernel_that_cannot_run_says_why():
-    told = tell(make_call(valid_lens=torch.tensor([3, 0]), value=-1e6, dtype=torch.float16))
+    call = make_call(valid_lens=torch.tensor([3, 0]), value=-1e6, dtype=torch.float32)
+    told = tell(call, dtype="float16")
     assert "does not fit float16" in told.kernel.reason
     assert told.kernel.output == ()
     with pytest.raises(BackendError, match="softcap"):
         tell(make_call(softcap=2.0, dtype=torch.float32), backend="sdpa")
+
+
+def test_a_mask_value_that_no_kernel_could_take_is_refused():
+    call = make_call(value=-1e6, dtype=torch.float16)
+    for options in ({}, {"dtype": "float16"}):
+        with pytest.raises(UsageError, match="--mask-value -1e\\+06: does not fit float16"):
+            tell(call, **options)
+    assert tell(call, dtype="float32").kernel.reason is None
 
 
 def test_a_key_outside_is_refused():

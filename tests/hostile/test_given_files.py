@@ -30,6 +30,37 @@ def folder(tmp_path_factory):
     return path
 
 
+TWICE = {
+    "diff - -": "- and -",
+    "diff - /dev/stdin": "- and /dev/stdin",
+    "diff /dev/stdin link.json": "/dev/stdin and link.json",
+    "diff x.safetensors x.safetensors --weights-file -": "--weights-file - and --weights-file -",
+    "check - -": "- and -",
+    "check - x.safetensors /dev/fd/0": "- and /dev/fd/0",
+    "check x.safetensors /dev/stdin --weights-file -": "--weights-file - and /dev/stdin",
+    "run - --weights-file -": "- and --weights-file -",
+    "run - --weights-file /dev/stdin": "- and --weights-file /dev/stdin",
+    "run - --tokens link.json": "- and --tokens link.json",
+    "run hidden.safetensors --weights-file - --tokens link.json": "--weights-file - and --tokens link.json",
+}
+
+
+@pytest.mark.parametrize("arguments", TWICE)
+def test_standard_input_by_whatever_name_is_read_once(folder, arguments):
+    link = folder / "link.json"
+    link.unlink(missing_ok=True)
+    link.symlink_to("/dev/stdin")
+    ended = warm(*arguments.split(), cwd=folder, stdin=(folder / "x.safetensors").read_bytes())
+    refused(ended, says=f"{TWICE[arguments]}: standard input can be read once; expected a file instead of one")
+
+
+def test_a_file_behind_standard_input_has_its_own_name_too(folder):
+    with (folder / "x.safetensors").open("rb") as file:
+        accepted(warm("diff", "-", "x.safetensors", cwd=folder, stdin=file.fileno()))
+    with (folder / "x.safetensors").open("rb") as file:
+        accepted(warm("check", "x.safetensors", "x.safetensors", "-", cwd=folder, stdin=file.fileno()))
+
+
 STATS = {
     "run": ("run", "stats.jsonl"), "check": ("check", "stats.jsonl"), "left": ("diff", "stats.jsonl", "x.safetensors"),
     "right": ("diff", "x.safetensors", "stats.jsonl"), "explain": ("explain", "stats.jsonl", *ROW),
@@ -158,6 +189,13 @@ def test_tokens_that_do_not_fit_are_refused(folder, tmp_path, case):
         line = (command, "x.safetensors", *rest, "--tokens", str(path))
         refused(warm(*line, cwd=folder), names=f"{path}: ", says=says)
         refused_as_json(warm(*line, "--json", cwd=folder), command, names=f"{path}: ", says=says)
+
+
+def test_so_they_are_by_a_comparison_of_two_files(folder):
+    """Which would else compare the tensors of the same names alone."""
+    (folder / "half.json").write_text('["a", ')
+    ended = warm("diff", "x.safetensors", "x.safetensors", "--tokens", "half.json", cwd=folder)
+    refused(ended, names="half.json: ", says="is not valid JSON")
 
 
 @pytest.mark.parametrize("tokens", [["x" * 2**20] * 4, ["a\0", "", "\ud800", "\x1b]52;c;x\x07"], [-1, 2**63 - 1, 0, 5]])

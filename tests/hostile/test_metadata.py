@@ -90,6 +90,23 @@ def test_an_option_overrides_what_metadata_lie_about(tmp_path):
     accepted(warm("run", str(path), "--scale", "1"))
 
 
+EVERY = (("run",), ("check",), ("diff",), ("explain", "--head", "0", "--query", "0"))
+
+
+@pytest.mark.parametrize("arguments", EVERY, ids=lambda arguments: arguments[0])
+def test_a_mask_value_that_the_dtype_does_not_hold_is_its_sayers_fault(tmp_path, arguments):
+    """The file's where metadata say it, and the option's where that does."""
+    command, *more = arguments
+    (path,) = written(tmp_path, [{"mask_value": "1e308"}])
+    line = [command, *[str(path)] * (2 if command == "diff" else 1), *more]
+    says = ("does not fit float32; expected at most ±3.40282e+38", "hint: --mask-value overrides it")
+    document = refused_as_json(
+        warm(*line, "--json"), command, names=f"{path}: metadata mask_value is 1e+308", says=says
+    )
+    assert document["error"]["code"] == "input"
+    refused(warm(*line, "--mask-value", "-1e39"), names="--mask-value -1e+39: does not fit float32")
+
+
 def conventions(paths):
     """What is said of each file's call, by name."""
     calls = document(warm("check", "--json", *map(str, paths)))["data"]["calls"]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
-from tests.hostile.surroundings import BENCH, DIFF, EXPLAIN, LAYER, MEASURED_BENCH
+from tests.hostile.surroundings import BENCH, BOUND_BY_PERMISSIONS, DIFF, EXPLAIN, LAYER, MEASURED_BENCH
 from tests.hostile.warm import warm
 
 # An option, the name that its file has, and a command line that has it.
@@ -57,7 +57,6 @@ def special(folder, suffix):
     (folder / f"folder{suffix}").mkdir()
     os.mkfifo(folder / f"fifo{suffix}")
     (folder / f"null{suffix}").symlink_to("/dev/null")
-    (folder / f"stdout{suffix}").symlink_to("/dev/stdout")
     (folder / f"loop{suffix}").symlink_to(folder / f"loop{suffix}")
     (folder / f"lost{suffix}").symlink_to(folder / "nowhere" / "x")
     (folder / "file").write_text("")
@@ -164,6 +163,24 @@ def test_the_files_behind_the_standard_streams_are_recognised(tmp_path):
         assert (ended.returncode, b"would replace standard error" in file.read()) == (2, True)
 
 
+def test_a_file_that_has_no_name_any_more_is_recognised(tmp_path):
+    """What is said of such a file, ``x (deleted)``, is no name to write to."""
+    path = tmp_path / "gone"
+    path.touch()
+    with path.open("r+b") as file:
+        path.unlink()
+        number = file.fileno()
+        with unharmed(tmp_path):
+            ended = warm("demo", "--save", "/dev/stdin", stdin=number)
+            refused(ended, names="/dev/stdin", says="would replace standard input")
+            for option, path in (("--html", "/proc/self/fd/1"), ("--save", "/dev/stdout")):
+                refused(warm("demo", option, path, stdout=number), names=path, says="would replace standard output")
+            path = f"/proc/{os.getpid()}/fd/{number}"
+            refused(
+                warm("demo", "--save", path), 3, names=path, says="cannot be written: the file behind it was removed"
+            )
+
+
 PAIRS = [
     ("--save a", "--html a"), ("--html a", "--save ./a"), ("--html a", "--svg link.svg"),
     ("--svg b.svg", "--screenshot b.svg"), ("--html old", "--save old"), ("--html a", "--save new-link"),
@@ -232,6 +249,24 @@ def test_root_leaves_a_file_to_its_owner(tmp_path):
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize(
+    ("owner", "is_member", "before", "after"),
+    [(12345, True, 0o660, 0o660), (0, False, 0o660, 0o600), (0, False, 0o675, 0o655)],
+)
+def test_a_group_keeps_its_rights_and_no_other_gets_them(owner, is_member, before, after, tmp_path):
+    """Whoever may not give a file to its owner may give it to a group of theirs."""
+    path = tmp_path / "a"
+    path.write_text("")
+    path.chmod(before)
+    os.chown(path, owner, 54321)
+    groups = f"import os; os.setgroups({[54321] if is_member else []})\n"
+    accepted(warm("demo", "--save", str(path), before=groups + BOUND_BY_PERMISSIONS))
+    status = path.stat()
+    assert (status.st_uid, status.st_gid) == (0, 54321 if is_member else os.getegid())
+    assert stat.S_IMODE(status.st_mode) == after
+
+
 HALF_SECRET = """
 import os, attn_cli.reporters.saved as saved
 save_file = saved.save_file
@@ -242,10 +277,12 @@ saved.save_file = looked_at
 """
 
 
-def test_a_private_file_is_private_while_it_is_written(tmp_path):
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_a_private_file_is_private_while_it_is_written(mode, tmp_path):
+    """Its group is given to it with the rest."""
     path = tmp_path / "a"
     path.write_text("")
-    path.chmod(0o600)
+    path.chmod(mode)
     assert warm("demo", "--save", str(path), before=HALF_SECRET).err == "600"
 
 

@@ -11,9 +11,11 @@ import time
 
 import pytest
 
+from attn_cli.errors import InputError
+from attn_cli.inputs import paths
 from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, start_rss, unharmed
-from tests.hostile.making import npy, npz, safetensors
+from tests.hostile.making import DATA, npy, npz, safetensors
 from tests.hostile.warm import warm
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such files on Windows")
@@ -103,6 +105,36 @@ def test_a_file_that_cannot_be_opened_for_want_of_room_is_a_resource_that_failed
     refused(warm("run", str(path), limits={"RLIMIT_NOFILE": 6}), 3, says="Too many open files")
 
 
+def test_no_file_that_was_refused_is_kept_open(tmp_path):
+    contents = {
+        ".safetensors": safetensors()[:-9],
+        ".npz": npz(q=npy()[:-9]),
+        ".pt": b"\x80\x02cos\nmkdir\n.",
+        ".bin": b"a",
+        ".safetensors.index.json": b'{"weight_map": {"q": "0.safetensors", "k": "0.npz", "v": "0.npz"}}',
+    }
+    files = [tmp_path / f"{number}{suffix}" for number in range(20) for suffix in contents]
+    for path in files:
+        path.write_bytes(contents["".join(path.suffixes)])
+    ended = warm("check", *map(str, files), limits={"RLIMIT_NOFILE": 64})
+    assert ended.returncode == 2
+    assert (ended.err.count("attn: error: "), ended.err.count("Too many")) == (len(files), 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such file elsewhere")
+def test_a_resource_that_fails_hides_nothing_of_what_was_refused_before(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors()[:-9])
+    broken = tmp_path / "nan.safetensors"
+    broken.write_bytes(safetensors(data=b"\xff" * len(DATA)))
+    ended = warm("check", str(broken), str(path), "/proc/self/mem", "--json")
+    first, second = ended.err.splitlines()
+    assert first.startswith("attn: error: /proc/self/mem: cannot be read (Input/output error)")
+    assert second.startswith(f"attn: error: {path}: holds 759 bytes")
+    assert (ended.returncode, ended.json["error"]["code"]) == (3, "resource")
+    assert ended.json["findings"][0]["code"] == "ATTN001"
+
+
 def test_a_pipe_that_nobody_writes_to_is_refused_in_time(tmp_path):
     pipe = tmp_path / "x.safetensors"
     os.mkfifo(pipe)
@@ -123,6 +155,19 @@ def test_a_pipe_that_somebody_holds_open_in_silence_is_refused_too(tmp_path, bef
         os.close(holder)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are not listed elsewhere")
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_pipe_that_was_given_up_is_closed(tmp_path, monkeypatch, is_held):
+    pipe = tmp_path / "x"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(paths, "WRITER_SECONDS", 0.05)
+    with open(os.open(pipe, os.O_RDWR), "rb") if is_held else contextlib.nullcontext():
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(InputError, match="is a pipe that nobody wrote to"):
+            paths.opened(str(pipe))
+        assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such file elsewhere")
 def test_a_file_whose_bytes_cannot_be_read_is_named():
     refused(warm("run", "/proc/self/mem"), 3, names="/proc/self/mem: cannot be read (Input/output error)")
@@ -139,8 +184,15 @@ def test_a_pipe_is_refused_where_it_would_have_to_be_sought_in(tmp_path, argumen
         refused(warm(*arguments, str(pipe)), names=pipe, says="is a pipe")
 
 
-@pytest.mark.parametrize("content", [safetensors(), npz()])
-def test_a_pipe_that_is_written_to_slowly_is_read(tmp_path, content):
+MANY_OPEN = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for _ in range(1100): os.dup(0)
+"""
+
+
+@pytest.mark.parametrize(("content", "before"), [(safetensors(), ""), (npz(), MANY_OPEN)])
+def test_a_pipe_that_is_written_to_slowly_is_read(tmp_path, content, before):
     pipe = tmp_path / "x.bin"
     os.mkfifo(pipe)
 
@@ -153,7 +205,7 @@ def test_a_pipe_that_is_written_to_slowly_is_read(tmp_path, content):
 
     writer = threading.Thread(target=write)
     writer.start()
-    accepted(warm("run", str(pipe)))
+    accepted(warm("run", str(pipe), before=before))
     writer.join()
 
 
@@ -253,6 +305,14 @@ def test_standard_input_that_is_a_file_or_a_device_is_read_as_such(tmp_path):
         refused(warm("run", "-", stdin=stream.fileno()), names="-: standard input is empty")
     with open("/dev/zero", "rb") as stream:
         refused(warm("run", "-", stdin=stream.fileno()), names="-: is in no format")
+
+
+def test_standard_input_that_cannot_be_read_is_no_fault_of_the_folder_for_copies(tmp_path):
+    with open(tmp_path / "x", "wb") as only_written, open("/proc/self/mem", "rb") as faulty, unharmed(tmp_path):
+        for stream, code, reason in ((only_written, 2, "Bad file descriptor"), (faulty, 3, "Input/output error")):
+            ended = warm("run", "-", stdin=stream.fileno(), TMPDIR=str(tmp_path))
+            refused(ended, code, names=f"-: cannot be read ({reason}); expected ")
+            assert "hint" not in ended.err
 
 
 def test_standard_input_that_is_closed_is_refused():

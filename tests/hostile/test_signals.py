@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from attn_cli.reporters.schema import schema_for
-from tests.cli.process import MINILM, ROOT, environment
+from tests.cli.process import MINILM, ROOT, environment, python
 from tests.hostile.law import accepted
 from tests.hostile.surroundings import BENCH, DIFF, EXPLAIN, LAYER, held, sending
 from tests.hostile.warm import warm
@@ -273,6 +273,67 @@ def test_a_child_that_ends_leaves_alone_what_is_its_parents(tmp_path):
     assert os.listdir(tmp_path) == ["x"]
 
 
+# A program that calls attn, and a Ctrl-C before and after each time that attn sets a handler.
+CALLING = """
+import os, signal
+from attn_cli import interruption
+ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+USUAL = {number: signal.getsignal(number) for number in ENDING}
+real, state = signal.signal, interruption._State
+
+def interrupting(moment):
+    def sent(*given):
+        moments = (moment - 2 * len(calls), moment - 2 * len(calls) - 1)
+        calls.append(given)
+        0 in moments[:1] and os.kill(os.getpid(), signal.SIGINT)
+        there = real(*given)
+        0 in moments[1:] and os.kill(os.getpid(), signal.SIGINT)
+        return there
+    calls = []
+    return sent
+
+for block, times in ((interruption.held_back, 2), (interruption.obeyed, 9)):
+    for moment in range(2 * times):
+        signal.signal, outcome = interrupting(moment), "went on"
+        try:
+            with block():
+                pass
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+        signal.signal = real
+        left = [number.name for number in ENDING if signal.getsignal(number) != USUAL[number]]
+        print(block.__name__, moment, outcome, left, state.held, state.arrived)
+"""
+
+
+def test_a_ctrl_c_beside_what_sets_handlers_leaves_none_in_a_program_that_calls_attn():
+    ended = python(CALLING)
+    told = ended.stdout.decode().splitlines()
+    assert len(told) == 2 * (2 + 9), ended.err
+    assert [line for line in told if not line.endswith("[] 0 None")] == []
+    # What comes while attn ends, and ignores signals, is lost.
+    assert [line for line in told if line.startswith("held_back") and "interrupted" not in line] == []
+
+
+WITHOUT_THREADS = """
+import os, threading
+from attn_cli import interruption
+
+def start(_):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start, before = start, os.listdir("/proc/self/fd")
+with interruption.obeyed(print):
+    pass
+print(len(os.listdir("/proc/self/fd")) - len(before))
+"""
+
+
+@pytest.mark.skipif("linux" not in sys.platform, reason="descriptors are counted as on Linux")
+def test_where_no_thread_can_watch_nothing_stays_open():
+    assert python(WITHOUT_THREADS).stdout == b"0\n"
+
+
 def test_a_benchmark_that_is_interrupted_reports_and_saves_what_it_measured(tmp_path):
     path = tmp_path / "x.json"
     interrupting = (
@@ -295,6 +356,7 @@ def test_what_is_piped_in_is_removed_from_the_temporary_folder(tmp_path):
 
     def interrupt(child):
         while not list(tmp_path.iterdir()):
+            os.kill(child, 0)
             time.sleep(0.01)
         os.kill(child, signal.SIGTERM)
 

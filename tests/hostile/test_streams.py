@@ -1,10 +1,12 @@
 """Standard streams that are closed, full, or not read any more."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -96,7 +98,7 @@ def test_a_stderr_that_takes_nothing_changes_no_answer(request, fault, arguments
 def test_a_closed_stdin_is_no_input(arguments):
     ended = warm(*arguments, before=closed("stdin"))
     assert (ended.returncode, ended.timed_out) == (2, False)
-    assert ended.err == "attn: error: -: standard input is closed; expected safetensors or .npz bytes\n"
+    assert ended.err == "attn: error: -: standard input is closed; expected safetensors, .npz or .pt bytes\n"
     assert accepted(warm("demo", before=closed("stdin"))).stdout
 
 
@@ -164,6 +166,30 @@ def test_a_pipe_that_falls_silent_is_waited_for_and_attn_says_so(name, end, tmp_
         os.close(write)
     if read is not None:
         os.close(read)
+
+
+def test_a_pipe_that_was_made_not_to_wait_is_waited_for_all_the_same(tmp_path):
+    """By another program that has it: whoever shares a pipe shares that too."""
+    content, said = Path(MINILM).read_bytes(), tmp_path / "said"
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+
+    def feed(child):
+        os.write(write, content[:50])
+        while b"waiting" not in said.read_bytes():
+            os.kill(child, 0)
+            time.sleep(0.005)
+        os.write(write, content[50:100])
+        while "poll" not in _waits_in(child) or fcntl.ioctl(read, termios.FIONREAD, bytes(4)) != bytes(4):
+            time.sleep(0.005)
+        time.sleep(0.15)  # in which it would be told again
+        with open(write, "wb") as pipe:
+            pipe.write(content[100:])
+
+    with said.open("wb") as err:
+        ended = warm("run", "-", "--layer", "3", stdin=read, stderr=err.fileno(), before=SOON, meanwhile=feed)
+    os.close(read)
+    assert (ended.returncode, said.read_text()) == (0, "attn: waiting for standard input: 50 bytes so far\n")
 
 
 def _waits_in(child):
