@@ -10,7 +10,7 @@ import torch
 from tests.hostile.changing import OTHER, change_at
 from tests.hostile.law import accepted, refused
 from tests.hostile.making import NUMBERS, npy, npz, safetensors
-from tests.hostile.test_torch_files import saved
+from tests.hostile.torch_saved import saved
 from tests.hostile.warm import warm
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an open file is not replaced on Windows")
