@@ -133,13 +133,15 @@ def check_folder(path: str) -> None:
     """Refuse a place that no file can be written to, before there is anything to write.
 
     Raises:
-        UsageError: where the file is what standard input, output or error is read from or written to, or is asked for
-            as ``-``.
+        UsageError: where the file is what standard input, output or error is read from or written to, is asked for
+            as ``-``, or looks like an option.
         ResourceError: where there is no name, something else than a file has it, the file is write-protected, or the
             folder is missing or may not be written to.
     """
     if path == "-":
         raise UsageError("-: standard output is not written to; expected the name of a file", "./- is a file named -")
+    if path.startswith("-"):  # the next option, where the name was forgotten
+        raise UsageError(f"{path}: is no name of an output; expected the name of a file", f"or ./{path}")
     if not path:
         raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
     try:

@@ -52,6 +52,14 @@ def place(tmp_path):
     return tmp_path
 
 
+@each_option
+def test_the_next_option_is_no_name_of_an_output(place, name):
+    """As in ``--html --json``, where the name was forgotten; where it needs a suffix, that alone says it."""
+    path = f"--head{os.path.splitext(OPTIONS[name][2])[1]}"
+    with unharmed(place):
+        refused(written(name, path, cwd=place), names=f"{path}: ", says="expected the name of a file")
+
+
 def special(folder, suffix):
     """Places that are no regular file, by what is to be said of them; all end as the option expects."""
     (folder / f"folder{suffix}").mkdir()
