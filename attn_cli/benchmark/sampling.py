@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
 from attn_cli.benchmark.clock import Clock, Run
+from attn_cli.inputs.collecting import nothing_collected
 
 Tick = Callable[[str, float], object]
 STABLE_RUNS = 3
@@ -70,7 +69,7 @@ def warm_up(run: Run, clock: Clock, bounds: Bounds = WARM_UP) -> float:
     Returns:
         Milliseconds of the first run. What the run raises goes through.
     """
-    with _no_collection():
+    with nothing_collected():  # as timeit does
         samples = [clock.measure(run)]
         while not _is_warm(samples, bounds):
             samples.append(clock.measure(run))
@@ -102,7 +101,7 @@ def interleave(
     shares = dict.fromkeys(runs, 0.0)
     was_interrupted = False
     try:
-        with _no_collection():
+        with nothing_collected():
             for names in _rounds(list(runs), shares):
                 if yardstick is not None:
                     laps.append(yardstick())
@@ -155,15 +154,3 @@ def _is_warm(samples: Sequence[float], bounds: Bounds) -> bool:
 
 def _part(done: float, whole: float) -> float:
     return min(1.0, done / whole) if whole > 0 else 1.0
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python's collector out of the samples, as ``timeit`` does."""
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_collecting:
-            gc.enable()

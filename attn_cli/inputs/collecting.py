@@ -1,4 +1,4 @@
-"""Many names read at once, without Python's collector of garbage. Free of torch."""
+"""Work in which Python's collector of garbage only disturbs. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
-    """Let the collector rest: it would look at all that is there again and again, and find nothing."""
+    """Let the collector rest: of many names it would look at all again and again, and a sample it would lengthen."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
