@@ -21,7 +21,7 @@ from attn_cli.commands.record import record
 from attn_cli.commands.recording_options import own_arguments
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
-from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_numbers
+from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_values
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
 from attn_cli.interruption import Terminated, obeyed, raise_again
 from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
@@ -98,7 +98,7 @@ def run_and_exit() -> None:
 def _understood(arguments: list[str]) -> tuple[Asked, list[str]]:
     """What is asked for, and the arguments without what is understood by that."""
     end = own_arguments(arguments)
-    own, given = arguments[:end], arguments[end:]  # the rest is for the program that is to be recorded
+    own, given = arguments[:end], arguments[end:]
     with_traceback = "--traceback" in own or os.environ.get("ATTN_TRACEBACK") == "1"
     own = [argument for argument in own if argument != "--traceback"]
     return Asked(_command_of(own), "--json" in own, with_traceback), [*own, *given]
@@ -161,7 +161,7 @@ def _as_resource_error(error: OSError) -> ResourceError:
 
 
 def _invoke(arguments: list[str]) -> int:
-    command = with_plain_numbers(typer.main.get_command(app))
+    command = with_plain_values(typer.main.get_command(app))
     code = command.main(args=arguments, prog_name="attn", standalone_mode=False)
     return code if isinstance(code, int) else 0
 

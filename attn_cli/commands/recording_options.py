@@ -135,10 +135,10 @@ def check_module(module: str) -> None:
 
 
 def own_arguments(arguments: Sequence[str]) -> int:
-    """How many of attn's arguments are its own: those of the program that it is to record are not."""
+    """How many of attn's arguments may be its options: none behind ``--``, nor those of the program to record."""
     place = next((i for i, argument in enumerate(arguments) if not argument.startswith("-")), None)
     if place is None or arguments[place] != "record":
-        return len(arguments)
+        return arguments.index("--") if "--" in arguments else len(arguments)
     place += 1
     while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-":
         if arguments[place] == "--":

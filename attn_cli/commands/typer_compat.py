@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from attn_cli.errors import UsageError
 from attn_cli.inputs.numbers import real, whole
 from attn_cli.inputs.text import shown
 
@@ -17,15 +18,18 @@ LONGEST = 300  # characters
 MOST_SAID = 60  # of them of a value
 
 
-def with_plain_numbers(command: Any) -> Any:
-    """The command and those beneath it, whose numeric options read plain digits alone, not all that Python reads."""
+def with_plain_values(command: Any) -> Any:
+    """The command and those beneath it, whose options take no option for a value, and numbers in plain digits alone."""
     for beneath in getattr(command, "commands", {}).values():
-        with_plain_numbers(beneath)
-    for parameter in command.params:
-        if is_numeric(parameter.type):
-            kind = copy(parameter.type)
-            kind.convert = partial(_converted, parameter.type)
-            parameter.type = kind
+        with_plain_values(beneath)
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    names = frozenset(
+        ("--", "--help", *(name for option in options for name in (*option.opts, *option.secondary_opts)))
+    )
+    for option in options:
+        kind = copy(option.type)
+        kind.convert = partial(_converted, option.type, names)
+        option.type = kind
     return command
 
 
@@ -34,13 +38,17 @@ def is_numeric(kind: object) -> bool:
     return str(getattr(kind, "name", "")).startswith(("int", "float"))
 
 
-def _converted(kind: Any, value: object, parameter: object, context: object) -> object:
-    """What the type makes of a value; a text has to be a number as metadata have it too."""
+def _converted(kind: Any, names: frozenset[str], value: object, parameter: Any, context: Any) -> object:
+    """What the type makes of a value; none of the names, and where a number is expected one as metadata have it too."""
     if isinstance(value, str):
-        try:
-            value = whole(value) if kind.name.startswith("int") else real(value)
-        except ValueError:
-            kind.fail(f"{value!r} is not a valid {kind.name}.", parameter, context)
+        if value in names:  # the next option, where the value was forgotten
+            hint = f"see {context.command_path} --help"
+            raise UsageError(f"{parameter.opts[-1]} {value}: expected a value, found an option", hint)
+        if is_numeric(kind):
+            try:
+                value = whole(value) if kind.name.startswith("int") else real(value)
+            except ValueError:
+                kind.fail(f"{value!r} is not a valid {kind.name}.", parameter, context)
     return kind.convert(value, parameter, context)
 
 

@@ -64,6 +64,7 @@ def test_a_json_of_the_program_is_not_attns(tmp_path):
     ("line", "own"),
     [
         ("run x.safetensors --json", "run x.safetensors --json"),
+        ("run --top 2 -- --json --traceback", "run --top 2"),
         ("record p.py --json", "record"),
         ("record -o out p.py --json", "record -o out"),
         ("--traceback record --stats p.py -o x", "--traceback record --stats"),

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 from tests.fuzz.case import Case
@@ -107,7 +108,7 @@ def _errors(case: Case, done: Done, err: str) -> Iterator[Breach]:
 
 def _document(case: Case, done: Done, out: str, err: str) -> Iterator[Breach]:
     has_failed = done.code in (2, 3)
-    is_asked = "--json" in case.argv and case.argv[0] != "record"
+    is_asked = "--json" in takewhile(lambda argument: argument != "--", case.argv) and case.argv[0] != "record"
     if not is_asked or (not has_failed and ("--help" in case.argv or case.argv[0] == "schema")):
         if has_failed and out and case.argv[0] not in TOLD_BEFORE:
             yield Breach("stdout", f"a failure wrote to stdout: {out[:200]}")
@@ -115,8 +116,7 @@ def _document(case: Case, done: Done, out: str, err: str) -> Iterator[Breach]:
     try:
         document = json.loads(out, parse_constant=_refused)
     except ValueError as error:
-        if has_failed or not _is_value(case.argv):
-            yield Breach("json", f"{error}: {out[:300]}\n{err}")
+        yield Breach("json", f"{error}: {out[:300]}\n{err}")
         return
     wrong = next(iter(validator(case.argv[0]).iter_errors(document)), None)
     if wrong is not None:
@@ -129,11 +129,6 @@ def _document(case: Case, done: Done, out: str, err: str) -> Iterator[Breach]:
 
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} in JSON")
-
-
-def _is_value(argv: tuple[str, ...]) -> bool:
-    """Whether ``--json`` may stand there as the value of another option."""
-    return argv[argv.index("--json") - 1].startswith("-") or "--" in argv
 
 
 @cache

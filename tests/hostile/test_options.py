@@ -105,6 +105,12 @@ NUMERIC = sorted(
     for parameter in command.params
     if is_numeric(parameter.type)
 )
+VALUED = {
+    parameter.opts[-1]: name
+    for name, command in typer.main.get_command(app).commands.items()
+    for parameter in command.params
+    if parameter.param_type_name == "option" and not parameter.is_flag
+}  # each option, and one of the commands that have it
 NO_NUMBERS = ("1_0", "٣", "0_1.5", "１", "²", "0x1", "1e", "1e1_0", ".", "1..0", "+-1", " 1", "1\n", "1.5j", "infinity")
 BESIDE = {
     "run": ["x.safetensors"], "check": ["x.safetensors"], "diff": ["x.safetensors", "x.safetensors"],
@@ -150,6 +156,32 @@ def test_the_numeric_options_are_found():
 def test_a_number_is_written_in_plain_digits(command, option, folder):
     values = NO_NUMBERS if (command, option) in (("run", "--scale"), ("run", "--top")) else NO_NUMBERS[:2]
     check_refused(command, option, dict.fromkeys(values, "number"), folder)
+
+
+@pytest.mark.parametrize("command", sorted(set(VALUED.values())))
+def test_no_option_takes_the_next_one_for_its_value(command, folder):
+    """As in ``--prefix --json``, where the value was forgotten: it is told as a document, too."""
+    says = "expected a value, found an option"
+    with unharmed(folder):
+        for option in (option for option, of in VALUED.items() if of == command):
+            if command == "record":  # tells no document
+                ended = warm(command, option, "--stats", "program.py", cwd=folder)
+                refused(ended, names=f"{option} --stats: ", says=says)
+            else:
+                ended = warm(command, *BESIDE.get(command, []), option, "--json", cwd=folder)
+                refused_as_json(ended, command, names=f"{option} --json: ", says=says)
+
+
+@pytest.mark.parametrize("value", ["--", "--help", "--top"])
+def test_so_it_is_with_whatever_is_no_value(value, folder):
+    for given in (("--prefix", value), (f"--prefix={value}",)):
+        refused(warm("run", "x.safetensors", *given, cwd=folder), names=f"--prefix {value}: ", says="found an option")
+
+
+def test_what_stands_behind_two_dashes_is_a_file(folder):
+    refused(warm("run", "--", "--json", cwd=folder), names="--json: ", says="no such file")
+    ended = warm("run", "--json", "--", "--traceback", cwd=folder)
+    refused_as_json(ended, "run", names="--traceback: ", says="no such file")
 
 
 @pytest.mark.parametrize("value", ["2", "+2", "2.", "2.0", "+.2e1", "2E+0", "20e-1"])
