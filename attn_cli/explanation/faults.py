@@ -15,6 +15,7 @@ from attn_cli.explanation.steps import RowSteps
 from attn_cli.explanation.types import KernelRow
 from attn_cli.inspection.findings import module_findings
 from attn_cli.inspection.findings.broken import INPUT_HINT, ROW_HINT, first_of, is_above, kind_of
+from attn_cli.inspection.findings.inputs import askable
 from attn_cli.inspection.findings.rules import (
     EMPTY_ROW,
     KERNEL_DISAGREES,
@@ -98,10 +99,13 @@ def _in_rules(steps: RowSteps, where: Where) -> list[Finding]:
 
 def _in_projection(row: OneRow, where: Where) -> list[Finding]:
     """NaN and infinities in the head's columns of W_o."""
-    if row.W_o is None or bool(row.W_o.isfinite().all()):
+    if row.W_o is None:
         return []
-    bad = int((~row.W_o.isfinite()).sum())
-    message = f"the output projection's weight holds {kind_of(row.W_o)} in this head's columns"
+    W_o = askable(row.W_o)
+    bad = int((~W_o.isfinite()).sum())
+    if not bad:
+        return []
+    message = f"the output projection's weight holds {kind_of(W_o)} in this head's columns"
     return [NONFINITE_INPUT.finding(message, Place(tensor="W_o.weight", head=where.head), bad, INPUT_HINT)]
 
 

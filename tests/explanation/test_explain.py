@@ -253,6 +253,27 @@ def test_eight_bit_floats_are_told_too():
     close(told.cell.weight, exact.weights[1, 3, 2, 4])
 
 
+EIGHTH = MODULE.to(torch.device("cpu"), torch.float8_e5m2)
+LAYERS = [f"W_{x}.{part}" for x in "qkv" for part in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("name", ["none", "queries", "keys", "values", *LAYERS, "W_o.weight"])
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_module_in_eight_bits_is_told_as_in_more(name, value):
+    name, _, part = name.partition(".")
+    module = EIGHTH
+    if name != "none":
+        held = getattr(module, name)
+        numbers = (getattr(held, part) if part else held).float()
+        numbers[1 if part else (1, 2)] = value  # an output feature of head 0, or all of a row
+        numbers = numbers.to(torch.float8_e5m2)
+        module = replace(module, **{name: replace(held, **{part: numbers}) if part else numbers})
+    told, wider = (tell(one, 1, 0, 2, 2) for one in (module, module.to(torch.device("cpu"), torch.float32)))
+    close(told.row.output, wider.row.output)
+    assert told.findings == wider.findings
+    assert bool(told.findings) == (name != "none")
+
+
 def test_the_largest_part_of_a_dot_product_is_the_one_that_breaks_it():
     inputs = make_call()
     inputs.k[0, 0, 2, 5] = torch.nan

@@ -198,6 +198,7 @@ BROKEN_ARRAYS = {
     "a huge shape": (npy_of(described((1, 10**12, 8, 8))), "holds 0 bytes of numbers; expected 256000000000000"),
     "sizes that overflow": (npy_of(described((2**62, 2**62))), "more numbers than can be counted"),
     "a size below 0": (npy_of(described((1, -2, 4, 8)), bytes(256)), "the shape in it is none"),
+    "a size that is True": (npy_of(described((True, 2, 4, 8)), bytes(256)), "the shape in it is none"),
     "objects": (npy(np.array([{}], dtype=object)), "has dtype object; expected numbers"),
     "texts": (npy(np.array(["a"])), "has dtype <U1; expected numbers"),
     "a pickle": (pickle.dumps([1]), "cannot be read"),

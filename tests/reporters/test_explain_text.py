@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.cells import cell_len
 
 from attn_cli.explanation import Explanation
 from attn_cli.reporters.terminal import render_explanation
-from attn_cli.reporters.terminal.explain_digits import Shown, formed, power_above, significant
+from attn_cli.reporters.terminal.explain_digits import Shown, formed, power_above, power_below, significant
 from attn_cli.reporters.terminal.explain_digits import given as setting
 from tests.explanation.told import full, tell
 from tests.reporters.consoles import plain, printed
@@ -231,6 +232,23 @@ def test_units_are_powers_of_ten() -> None:
     assert power_above(1e-5) == pytest.approx(1e-5)
     assert significant([0.0123, -4.5]) == pytest.approx(1e-5)
     assert Shown(-2.0, 0.1).operand == "(-2.0)"
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-320, -3.2e-310])
+def test_a_unit_is_never_finer_than_float64(value):
+    assert significant([value]) > 0
+    assert power_below(5e-324) > 0
+    assert power_below(0.0) > 0
+    assert float(setting(value).text) == value
+    assert float(Shown(value, significant([value])).text) == pytest.approx(value, abs=1e-323)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-320, -1e-310, 1e-300, 1e300])
+@pytest.mark.parametrize("key", [None, 1])
+def test_scales_at_the_ends_of_float64_are_explained(scale, key):
+    inputs = full(dtype=torch.float64)
+    told = tell(replace(inputs, rules=replace(inputs.rules, scale=scale, bias=None)), 0, 1, 2, key)
+    assert setting(scale).text in printed(lambda console: render_explanation(told, console), width=140) or key is None
 
 
 @pytest.mark.parametrize("shown", [Shown(-3.4028234663852886e38), Shown(-3.4028234663852886e38, 1e-6)])

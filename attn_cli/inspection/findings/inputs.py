@@ -35,6 +35,11 @@ def input_findings(inputs: AttentionInputs, *, known_finite: bool = False) -> tu
     return tuple(finding for finding in findings if finding is not None)
 
 
+def askable(x: Tensor) -> Tensor:
+    """``x``, or float32 of it where PyTorch cannot tell whether it is finite: of eight-bit floats."""
+    return x.to(torch.float32) if x.dtype.itemsize == 1 else x
+
+
 def is_finite(x: Tensor) -> bool:
     """Whether ``x`` holds finite numbers alone, found without a tensor of its size."""
     return all(bool(end.isfinite()) for end in torch.aminmax(x))

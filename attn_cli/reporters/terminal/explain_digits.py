@@ -16,6 +16,7 @@ GIVEN_DIGITS = 10
 _MOST_DIGITS = 13  # of float64's 15
 _MOST_DECIMALS = 10
 _LARGEST_FIXED = 1e9
+_FINEST = -323  # the exponent of the smallest power of ten that float64 has
 _HUGE = 1e15  # float64 has no digit behind the point from here on: a mask constant, or a broken number
 
 
@@ -95,7 +96,7 @@ def formed(value: float, error: float, unit: float | None = None) -> Shown:
 def significant(values: Iterable[float], digits: int = DIGITS) -> float:
     """The last digit's unit that gives the largest of these so many digits."""
     largest = largest_of(values)
-    return 10.0 ** (_exponent(largest) - digits + 1) if largest else 10.0**-digits
+    return 10.0 ** max(_FINEST, _exponent(largest) - digits + 1) if largest else 10.0**-digits
 
 
 def largest_of(values: Iterable[float]) -> float:
@@ -104,8 +105,8 @@ def largest_of(values: Iterable[float]) -> float:
 
 
 def power_below(x: float) -> float:
-    """The largest power of ten that is not above ``x``; ``x`` is above 0."""
-    return 10.0 ** math.floor(math.log10(x) + 1e-12)
+    """The largest power of ten that is not above ``x``, or the smallest that there is; ``x`` is not below 0."""
+    return 10.0 ** max(_FINEST, math.floor(math.log10(x) + 1e-12) if x else _FINEST)
 
 
 def power_above(x: float) -> float:
