@@ -133,9 +133,8 @@ class GivenResult:
         differs, drowned = (torch.zeros(self.values.shape[:3], dtype=torch.bool) for _ in range(2))
         for piece in pieces:
             near, counts = self._compared(piece, None)
-            heads, rows = slice(piece.heads[0], piece.heads[-1] + 1), torch.tensor(piece.rows)
-            differs[piece.batch, heads, rows] = (counts & ~near) | _uniform(self, piece).any(dim=-1)
-            drowned[piece.batch, heads, rows] = _drowned(piece)
+            differs[piece.places] = (counts & ~near) | _uniform(self, piece).any(dim=-1)
+            drowned[piece.places] = _drowned(piece)
         return AsRead(differs, drowned)
 
     def _compared(self, piece: Piece, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
@@ -162,7 +161,7 @@ class GivenResult:
         by_size = kind in (Kind.OTHER, Kind.HIDDEN_KEYS)
         at = (excess if by_size else cells.to(torch.int8)).argmax()
         head, row, last = (int(number) for number in torch.unravel_index(at, cells.shape))
-        place = (piece.batch, piece.heads[head], piece.rows[row], last)
+        place = (piece.batch[head], piece.heads[head], piece.rows[row], last)
         if kind is Kind.ROW_SUM:
             found, exact = (x.sum(dim=-1, keepdim=True).expand_as(x) for x in (found, exact))
         numbers = (float(x[head, row, last]) for x in (found, exact, excess))

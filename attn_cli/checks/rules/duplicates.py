@@ -101,9 +101,9 @@ def _of_items(evidence: Evidence, heads: tuple[int, ...], rows: tuple[int, ...])
     for piece in pieces(evidence.inputs, rows):
         for head, weights in zip(piece.heads, _weights(piece), strict=True):
             found.setdefault(head, []).append(weights.cpu())
-        if piece.heads[-1] == every - 1 and piece.rows[-1] == rows[-1]:
-            yield torch.stack([torch.cat(found[head]) for head in heads])
-            found = {}
+            if head == every - 1 and piece.rows[-1] == rows[-1]:
+                yield torch.stack([torch.cat(found[head]) for head in heads])
+                found = {}
 
 
 def _weights(piece: Piece) -> Tensor:

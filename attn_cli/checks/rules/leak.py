@@ -196,8 +196,7 @@ def _leak_of_bias(evidence: Evidence, hidings: tuple[_Hiding, ...], empty: Tenso
             visible &= ~(piece.of(one.numbers.expand(inputs.weights_shape)) <= one.limit)
         seen = visible if keep is None else visible & keep
         share = torch.where(visible, 0.0, weights).sum(dim=-1) * seen.any(dim=-1)  # (1, h, r)
-        heads, some = torch.tensor(piece.heads), torch.tensor(piece.rows)
-        shares[piece.batch, heads[:, None], some] = share[0].double().cpu()
+        shares[piece.places] = share[0].double().cpu()
     return _leak(evidence, shares.nan_to_num(0.0))
 
 
