@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from attn_cli.differences.rules import apart_texts, tolerance_text
 from attn_cli.differences.types import (
     CallDifference,
     Compared,
+    DifferenceMap,
     DiffResult,
     Measured,
     Ran,
@@ -150,17 +152,19 @@ def _compared(part: Compared, parts: int) -> Entry:
     """
     order = sorted(range(len(part.heads)), key=lambda at: badness(part.heads[at].measured), reverse=True)
     kept, drawn = max(LEAST, MOST_HEADS // parts), max(LEAST, MOST_MAPS // parts)
+    largest = None if part.map is None else _largest(part.map)
     return {
         "columns": part.columns,
         "tolerance": f"{tolerance_text(part.tolerance)} ({part.tolerance.dtype})",
         "total": _numbers(part.total),
-        "heads": [_head(part, at, has_map=place < drawn) for place, at in enumerate(order[:kept])],
+        "heads": [_head(part, at, largest if place < drawn else None) for place, at in enumerate(order[:kept])],
         "left_out": max(0, len(order) - kept),
-        "map": _map(part),
+        "map": None if part.map is None or largest is None else _map(part.map, largest),
     }
 
 
-def _head(part: Compared, at: int, *, has_map: bool) -> Entry:
+def _head(part: Compared, at: int, largest: float | None) -> Entry:
+    """A head's numbers, and its cells where the largest of all is given."""
     head = part.heads[at]
     spread = head.divergence
     return {
@@ -168,7 +172,7 @@ def _head(part: Compared, at: int, *, has_map: bool) -> Entry:
         "head": head.head,
         **_numbers(head.measured),
         "js": None if spread is None else rounded(spread.mean),
-        "cells": _cells(part, at) if has_map and part.map is not None else None,
+        "cells": None if part.map is None or largest is None else _cells(part.map.cells[at], largest),
     }
 
 
@@ -184,18 +188,13 @@ def _numbers(measured: Measured) -> Entry:
     }
 
 
-def _largest(part: Compared) -> float:
+def _largest(found: DifferenceMap) -> float:
     """The largest finite difference in any cell, which has the strongest colour; 1 where there is none."""
-    assert part.map is not None
-    cells = part.map.cells
-    finite = cells[cells.isfinite()]
+    finite = found.cells[found.cells.isfinite()]
     return float(finite.max()) or 1.0 if len(finite) else 1.0
 
 
-def _map(part: Compared) -> Entry | None:
-    found = part.map
-    if found is None:
-        return None
+def _map(found: DifferenceMap, largest: float) -> Entry:
     rows, columns = found.cells.shape[1:]
     starts = list(found.rows)
     return {
@@ -204,14 +203,13 @@ def _map(part: Compared) -> Entry | None:
         "row_pool": found.row_pool,
         "column_pool": found.column_pool,
         "first_rows": None if starts == list(range(0, rows * found.row_pool, found.row_pool)) else starts,
-        "largest": rounded(_largest(part)),
+        "largest": rounded(largest),
     }
 
 
-def _cells(part: Compared, at: int) -> Entry:
+def _cells(cells: Tensor, largest: float) -> Entry:
     """|A − B| in the codes of weights, as shares of the largest; what differs in what is finite is shown as NaN is."""
-    assert part.map is not None
-    share = part.map.cells[at] / _largest(part)
+    share = cells / largest
     marked = torch.where(share.isfinite(), share, torch.nan)
     return blob(codes(marked, torch.tensor(True)).contiguous().numpy().tobytes())
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TypeVar
 
 from attn_cli.reporters.html.budget import Level, levels
 from attn_cli.reporters.html.page import Parts, assemble
@@ -11,6 +14,8 @@ from attn_cli.reporters.html.payload_heads import all_pictures
 from attn_cli.reporters.html.story import Story
 from attn_cli.reporters.html.texts import made_harmless
 from attn_cli.results import RunResult
+
+T = TypeVar("T")
 
 
 def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | None = None) -> tuple[bytes, str | None]:
@@ -24,20 +29,27 @@ def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | No
     """
     largest = max((max(all_pictures(call.inspection).weights.shape[2:]) for call in result.calls), default=1)
     *_, least = every = tuple(levels(largest))
-    data, fits = most_that_fits((_page(result, level, budget, parts, story) for level in every), budget)
+    data, fits = most_that_fits(lambda level: _page(result, level, budget, parts, story), every, budget)
     if fits:
         return data, None
     warning = too_large("the least that it tells takes", len(data), budget)
     return _page(result, least, budget, parts, story, warning), warning
 
 
-def most_that_fits(pages: Iterable[bytes], budget: int) -> tuple[bytes, bool]:
-    """The first of at least one page that has no more bytes than these, and True; where none is, the last and False."""
-    data = b""
-    for data in pages:
-        if len(data) <= budget:
-            return data, True
-    return data, False
+def most_that_fits(page: Callable[[T], bytes], of_less: Sequence[T], budget: int) -> tuple[bytes, bool]:
+    """The page that tells most of those with no more bytes than these, and True; where none is, the last and False.
+
+    Args:
+        page: makes the page of a level.
+        of_less: at least one level, each with a page that is smaller than the one before.
+        budget: bytes.
+    """
+    made = cache(page)  # one of thousands of heads takes a second
+    chosen = of_less[0]
+    if len(made(chosen)) > budget:  # seldom, since what is inspected is planned for the budget
+        at = bisect_left(of_less, True, lo=1, key=lambda level: len(made(level)) <= budget)
+        chosen = of_less[min(at, len(of_less) - 1)]
+    return made(chosen), len(made(chosen)) <= budget
 
 
 def too_large(what: str, size: int, budget: int) -> str:

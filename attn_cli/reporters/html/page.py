@@ -16,7 +16,7 @@ from typing import Any
 
 _MARK = re.compile("__(CSP|TITLE|STYLE|DATA|BLOBS|SCRIPT)__")
 LARGE_BLOB = 4096  # characters: a smaller one stays among the data
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+_UNSAFE = "<>&\u2028\u2029"
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def assemble(payload: Mapping[str, Any], title: str, parts: Parts) -> str:
 
 
 def _without_blobs(value: Any, blobs: list[str]) -> Any:
-    """``value`` with the place of each large blob instead of its text, which goes to ``blobs``.
+    """``value``, dicts and lists, with the place of each large blob instead of its text, which goes to ``blobs``.
 
     A browser holds the text of an element once, and hands it out without a copy; what it parses as JSON it holds three
     times. So a picture costs nothing to speak of until it is looked at.
     """
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if value.keys() == {"n", "z", "b"} and len(value["b"]) >= LARGE_BLOB:
             blobs.append(value["b"])
             return {"n": value["n"], "z": value["z"], "at": len(blobs) - 1}
@@ -119,7 +119,9 @@ def _blob_element(number: int, text: str) -> str:
 def data_text(payload: Mapping[str, Any]) -> str:
     """JSON that no HTML parser takes for markup: every <, > and & is written as a number."""
     text = json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_UNSAFE)
+    for sign in _UNSAFE:  # quicker by far than str.translate, which looks at every character
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def _hash(text: str) -> str:

@@ -58,6 +58,8 @@ def made_harmless(value: Any) -> Any:
         return harmless(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):  # most of a page, and quickly told
+        return value
     if isinstance(value, Mapping):
         return {key: made_harmless(item) for key, item in value.items()}
     if isinstance(value, Sequence):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from attn_cli.inspection.budget import LEAST, BudgetPlanner, CallSize
 from attn_cli.reporters.html.budget import levels
+from attn_cli.reporters.html.fitting import most_that_fits
 from attn_cli.reporters.html.page import Parts
 from tests.attention.calls import make_call
 from tests.reporters.html.pages import PARTS, bytes_of, call_of, written
@@ -128,6 +129,20 @@ def test_levels_lead_from_all_to_the_least():
     assert [level.shrink for level in found] == sorted(level.shrink for level in found)
     assert 100 / found[-1].shrink <= LEAST
     assert found[-1].windows == "none"
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=12, unique=True), st.integers(0, 1001))
+def test_the_page_is_that_of_the_first_level_that_fits_and_few_are_made(sizes, budget):
+    sizes, made = sorted(sizes, reverse=True), []
+
+    def page(level):
+        made.append(level)
+        return b"x" * sizes[level]
+
+    data, fits = most_that_fits(page, range(len(sizes)), budget)
+    fitting = [size for size in sizes if size <= budget]
+    assert (len(data), fits) == ((fitting[0], True) if fitting else (sizes[-1], False))
+    assert len(set(made)) == len(made) <= 2 + len(sizes).bit_length()
 
 
 def test_a_script_larger_than_the_budget_is_said(tmp_path):

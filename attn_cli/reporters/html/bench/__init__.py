@@ -33,7 +33,8 @@ def write_bench_page(report: BenchReport, path: str, budget: int = DEFAULT_BUDGE
         ResourceError: where the file cannot be written.
     """
     title, parts = made_harmless(bench_title(report)), bench_parts()
-    pages = (assemble(bench_payload(report, most), title, parts).encode() for most in MOST_SAMPLES)
-    data, fits = most_that_fits(pages, budget)
+    data, fits = most_that_fits(
+        lambda most: assemble(bench_payload(report, most), title, parts).encode(), MOST_SAMPLES, budget
+    )
     warning = too_large(f"with {MOST_SAMPLES[-1]} samples a result it still takes", len(data), budget)
     return put(data, path, None if fits else warning)
