@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from decimal import ROUND_CEILING, Context, Decimal
 
 from attn_cli.differences.types import CallDifference, Compared, Measured, TensorDifference, Tolerance
 from attn_cli.inputs.text import few, shown
@@ -148,9 +149,8 @@ def rounded_up(value: float) -> str:
     """A number with two digits that is no smaller."""
     if not math.isfinite(value) or value <= 0:
         return f"{value:g}"
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    shown_value = math.ceil(value * (1 + 1e-9) / step) * step
-    return f"{shown_value:.2g}"
+    digits = float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(Decimal(value)))
+    return f"{digits:.2g}" if math.isfinite(digits) else repr(value)
 
 
 def _finding(message: str, place: Place, count: int | None, hint: str | None) -> Finding:

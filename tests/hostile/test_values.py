@@ -262,3 +262,20 @@ def test_what_is_unusual_but_meant_is_accepted(tmp_path):
     assert len(found["data"]["calls"]) == len(GOOD)
     torch.save({name: x.transpose(1, 2).contiguous().transpose(1, 2) for name, x in heads().items()}, tmp_path / "x.pt")
     accepted(warm("run", str(tmp_path / "x.pt")))
+
+
+@pytest.mark.parametrize("of", ["q", "k", "v"])
+def test_numbers_at_the_ends_of_float64_are_told(tmp_path, of):
+    for size in (5e-324, 1e-160, 1.7e308):
+        wide = {name: x.double().clamp(-1, 1) for name, x in heads().items()}
+        save_file(wide | {of: wide[of] * size}, tmp_path / "x.safetensors")
+        for rest in (("--key", "2"), ("--scale", "1e10"), ("--key", "1", "--scale=1e-320")):
+            accepted(warm("explain", "x.safetensors", "--head", "0", "--query", "2", *rest, cwd=tmp_path))
+
+
+@pytest.mark.parametrize("sizes", [(0.0, 5e-324), (0.0, 1.79769e308), (1e-320, -1e-320), (1.7e308, -1.7e308)])
+def test_differences_at_the_ends_of_float64_are_told(tmp_path, sizes):
+    for name, size in zip("ab", sizes, strict=True):
+        save_file({"x": torch.full((2,), size, dtype=torch.float64)}, tmp_path / f"{name}.safetensors")
+    both = ("a.safetensors", "b.safetensors")
+    assert accepted(warm("diff", *both, "--atol=0", "--rtol=0", "--json", cwd=tmp_path)).returncode == 1

@@ -18,6 +18,7 @@ from attn_cli.explanation import Explanation
 from attn_cli.reporters.terminal import render_explanation
 from attn_cli.reporters.terminal.explain_digits import Shown, formed, power_above, power_below, significant
 from attn_cli.reporters.terminal.explain_digits import given as setting
+from tests.attention.calls import make_call
 from tests.explanation.told import full, tell
 from tests.reporters.consoles import plain, printed
 from tests.reporters.explain_results import EXPLANATIONS, TOKENS
@@ -234,21 +235,34 @@ def test_units_are_powers_of_ten() -> None:
     assert Shown(-2.0, 0.1).operand == "(-2.0)"
 
 
-@pytest.mark.parametrize("value", [5e-324, 1e-320, -3.2e-310])
-def test_a_unit_is_never_finer_than_float64(value):
-    assert significant([value]) > 0
-    assert power_below(5e-324) > 0
-    assert power_below(0.0) > 0
-    assert float(setting(value).text) == value
-    assert float(Shown(value, significant([value])).text) == pytest.approx(value, abs=1e-323)
+@given(st.floats(0, exclude_min=True))
+def test_units_lie_within_float64(value):
+    below, above, unit = power_below(value), power_above(value), significant([value])
+    assert 0 < below < math.inf
+    assert below <= max(value, 1e-323) <= 10.001 * below or value == math.inf
+    assert value == math.inf or min(value, 1e308) <= above * (1 + 1e-9) < math.inf
+    assert 0 < unit < math.inf
+    if value < 1e15:  # from there on six digits are told
+        assert float(setting(value).text) == pytest.approx(value)
+        assert float(Shown(value, unit).text) == pytest.approx(value, rel=1e-5, abs=1e-323)
 
 
-@pytest.mark.parametrize("scale", [5e-324, 1e-320, -1e-310, 1e-300, 1e300])
-@pytest.mark.parametrize("key", [None, 1])
-def test_scales_at_the_ends_of_float64_are_explained(scale, key):
-    inputs = full(dtype=torch.float64)
-    told = tell(replace(inputs, rules=replace(inputs.rules, scale=scale, bias=None)), 0, 1, 2, key)
-    assert setting(scale).text in printed(lambda console: render_explanation(told, console), width=140) or key is None
+MAGNITUDES = (0.0, 5e-324, 1e-320, 1e-310, 1e-160, 1e-30, 1.0, 1e30, 1e154, 1e300, 1.7e308)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data(), st.sampled_from([None, 1]))
+def test_numbers_from_one_end_of_float64_to_the_other_are_explained(data, key):
+    """Of q, k, v, the scale, the softcap and the bias, whatever overflows or underflows on the way."""
+    drawn = [data.draw(st.sampled_from(MAGNITUDES), name) for name in ("q", "k", "v", "scale", "softcap", "bias")]
+    inputs = make_call(dtype=torch.float64)
+    small = [getattr(inputs, name).clamp(-1, 1) * size for name, size in zip("qkv", drawn, strict=False)]
+    scale, softcap, bias = drawn[3:]
+    rules = replace(
+        inputs.rules, scale=scale, softcap=softcap or None, bias=torch.full((1, 1, 1, 7), bias, dtype=torch.float64)
+    )
+    told = tell(replace(inputs, q=small[0], k=small[1], v=small[2], rules=rules), 0, 1, 2, key)
+    assert "query 2" in printed(lambda console: render_explanation(told, console), width=100)
 
 
 @pytest.mark.parametrize("shown", [Shown(-3.4028234663852886e38), Shown(-3.4028234663852886e38, 1e-6)])

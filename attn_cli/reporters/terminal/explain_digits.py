@@ -16,7 +16,7 @@ GIVEN_DIGITS = 10
 _MOST_DIGITS = 13  # of float64's 15
 _MOST_DECIMALS = 10
 _LARGEST_FIXED = 1e9
-_FINEST = -323  # the exponent of the smallest power of ten that float64 has
+_FINEST, _COARSEST = -323, 308  # exponents of the smallest and the largest power of ten that float64 has
 _HUGE = 1e15  # float64 has no digit behind the point from here on: a mask constant, or a broken number
 
 
@@ -105,13 +105,15 @@ def largest_of(values: Iterable[float]) -> float:
 
 
 def power_below(x: float) -> float:
-    """The largest power of ten that is not above ``x``, or the smallest that there is; ``x`` is not below 0."""
-    return 10.0 ** max(_FINEST, math.floor(math.log10(x) + 1e-12) if x else _FINEST)
+    """The largest power of ten that is not above ``x``, which is not below 0; the smallest that there is for 0."""
+    if not 0 < x < math.inf:
+        return 10.0 ** (_COARSEST if x > 0 else _FINEST)
+    return 10.0 ** max(_FINEST, math.floor(math.log10(x) + 1e-12))
 
 
 def power_above(x: float) -> float:
     """The smallest power of ten that is not below ``x``; 0 for what is not a positive number."""
-    return 10.0 ** math.ceil(math.log10(x) - 1e-12) if 0 < x < math.inf else 0.0
+    return 10.0 ** min(_COARSEST, math.ceil(math.log10(x) - 1e-12)) if 0 < x < math.inf else 0.0
 
 
 def _exponent(value: float) -> int:

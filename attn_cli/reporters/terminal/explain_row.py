@@ -6,7 +6,15 @@ import math
 
 from attn_cli.explanation.types import Extent, Row
 from attn_cli.reporters.terminal.canvas import Canvas
-from attn_cli.reporters.terminal.explain_digits import Shown, formed, given, power_above, read_off, significant
+from attn_cli.reporters.terminal.explain_digits import (
+    Shown,
+    formed,
+    given,
+    power_above,
+    power_below,
+    read_off,
+    significant,
+)
 from attn_cli.reporters.terminal.explain_dots import print_columns
 from attn_cli.reporters.terminal.explain_page import Page, capped_line, logit_unit, scaled_line
 from attn_cli.reporters.terminal.explain_softmax import print_bottom
@@ -71,8 +79,7 @@ def _print_extents(page: Page, stage: str) -> None:
 
 def _score(page: Page, value: float) -> Shown:
     scale = abs(page.told.row.scale)
-    unit = 10.0 ** math.floor(math.log10(logit_unit(page.told) / max(1.0, scale)))
-    return read_off(value, unit)
+    return read_off(value, power_below(logit_unit(page.told) / max(1.0, scale)))
 
 
 def _print_extent(page: Page, title: str, line: str, extent: Extent, name: str) -> None:
