@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -54,25 +55,32 @@ def farthest_apart(left: Source, right: Source, query_pool: int, key_pool: int) 
     Returns:
         NaN where either side has NaN or the difference has no number.
     """
-    batch, heads, rows, keys = left.shape
+    batch, heads = left.shape[:2]
     found = [
-        farthest(_gap(left, right, item, head, some)[None, None], query_pool, key_pool)[0, 0]
-        for item in range(batch)
-        for head in range(heads)
-        for some in _row_blocks(rows, keys, query_pool)
+        farthest(_gap(left, right, *place)[None], query_pool, key_pool)[0].flatten(0, 1)  # (b·h·R, C)
+        for place in _blocks(left.shape, query_pool)
     ]
     return torch.cat(found).reshape(batch, heads, -1, found[0].shape[1])
 
 
-def _row_blocks(rows: int, keys: int, query_pool: int) -> Iterator[slice]:
-    """Runs of whole cells."""
+def _blocks(shape: tuple[int, int, int, int], query_pool: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Batch items, heads and rows of each block: whole items where they are small, else runs of cells of one head."""
+    batch, heads, rows, keys = shape
+    items = NUMBERS_AT_ONCE // max(1, heads * rows * keys)
+    if items:
+        yield from ((some, slice(0, heads), slice(0, rows)) for some in _runs(batch, items))
+        return
     at_once = max(1, NUMBERS_AT_ONCE // (keys * query_pool)) * query_pool
-    for first in range(0, rows, at_once):
-        yield slice(first, min(first + at_once, rows))
+    for item, head in product(range(batch), range(heads)):
+        yield from ((slice(item, item + 1), slice(head, head + 1), some) for some in _runs(rows, at_once))
 
 
-def _gap(left: Source, right: Source, item: int, head: int, rows: slice) -> Tensor:
-    """left − right of some rows of a head, ``(r, Sk)`` float32 on the CPU."""
-    place = slice(item, item + 1), slice(head, head + 1), rows
-    one, other = (side.block(*place)[0].cpu() for side in (left, right))
+def _runs(size: int, at_once: int) -> Iterator[slice]:
+    for first in range(0, size, at_once):
+        yield slice(first, min(first + at_once, size))
+
+
+def _gap(left: Source, right: Source, items: slice, heads: slice, rows: slice) -> Tensor:
+    """left − right of a block, ``(b·h, r, Sk)`` float32 on the CPU."""
+    one, other = (side.block(items, heads, rows).cpu() for side in (left, right))
     return (one.double() - other.double()).float()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.hostile.law import accepted, refused, refused_as_json, unharmed
+from tests.hostile.law import accepted, refused, refused_as_json, start_rss, unharmed
 from tests.hostile.warm import warm
 
 LIMIT = {"RLIMIT_AS": 8 * 2**30}  # whatever memory the machine has
@@ -86,6 +86,21 @@ def test_many_heads_take_no_longer_than_their_number_asks_for(tmp_path):
         accepted(warm(command[0], path, *command[1:]))
     found = accepted(warm("run", path, "--json"))
     assert len(json.loads(found.stdout)["data"]["heads"]) == 1000
+
+
+def test_many_batch_items_take_no_longer_than_their_number_asks_for(tmp_path):
+    """A page of them is larger than its budget, which is known before one is made of every level."""
+    path, page = spread(tmp_path / "x.safetensors", 2, 2, batch=4096), str(tmp_path / "x.html")
+    for command, *rest in (("check",), ("diff", path, "--html", page)):
+        accepted(warm(command, path, *rest))
+
+
+def test_a_figure_of_many_batch_items_is_no_higher_than_a_few_pages(tmp_path):
+    """matplotlib holds a sheet of pixels for each picture: 48 of them, below one another, took 3 GiB."""
+    path, figure = spread(tmp_path / "x.safetensors", 1, 1, batch=128), tmp_path / "x.svg"
+    ended = accepted(warm("run", path, "--svg", str(figure)))
+    assert ended.max_rss < start_rss() + 2**30
+    assert "pictures of batch 0-4 alone" in figure.read_text(encoding="utf-8")
 
 
 def test_a_figure_shows_the_first_of_many_heads_and_says_so(tmp_path):

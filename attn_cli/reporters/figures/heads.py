@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attn_cli.reporters.figures.axis_names import AxisNames, number_names, token_names
-from attn_cli.reporters.figures.grid import SINK_GAP, Grid, Wanted, arrange
+from attn_cli.reporters.figures.grid import PAGE, SINK_GAP, Grid, Wanted, arrange
 from attn_cli.reporters.figures.key import HEIGHT, draw_key
 from attn_cli.reporters.figures.look import GREY, NORMAL, SMALL, Look
 from attn_cli.reporters.figures.picture import Colours, HeadPicture, draw_picture, draw_sink
@@ -18,6 +19,7 @@ from attn_cli.reporters.figures.words import call_parts, key_metric, picture_par
 from attn_cli.results import CallResult
 
 _MOST_PICTURES = 48
+_MOST_PAGES = 3  # of height: matplotlib holds a sheet of pixels for each picture
 _MOST_HEADS = 128  # of a batch item: more are no figure, and take minutes to draw
 _BOLD = 1.13  # how much wider bold letters are
 _SHORTEST = 3  # signs of a label that was cut; fewer say nothing
@@ -25,7 +27,7 @@ _LOWEST, _HIGHEST = 0.35, 1.6  # ratio of a picture's height to its width
 
 
 def heads_figure(call: CallResult, look: Look, metric: str | None = None) -> Figure:
-    """The heads of the first batch items, as many as a page takes in.
+    """The heads of the first batch items, as many as a few pages take in.
 
     Args:
         call: what was inspected.
@@ -42,7 +44,7 @@ class _Heads:
     metric: str | None
 
     def draw(self) -> Figure:
-        pictures, grid = self._pictures(), arrange(self.look, self._wanted())
+        pictures, grid = self._pictures(), arrange(self.look, self._wanted(self._batches))
         colours = Colours.of(max((one.largest for band in pictures for one in band), default=1.0))
         told = picture_parts(self.call, self._batches, self._heads)
         said = [*wrapped(self.look, [*call_parts(self.look, self.call), *told])]
@@ -55,10 +57,12 @@ class _Heads:
         sheet.caption(grid.total + HEIGHT + MARGIN, said)
         return sheet.figure
 
-    @property
+    @cached_property
     def _batches(self) -> range:
         index = self.call.inspection.index
-        return range(min(len(index.batch), max(1, _MOST_PICTURES // max(1, len(index.heads)))))
+        most = min(len(index.batch), max(1, _MOST_PICTURES // max(1, len(index.heads))))
+        grid = arrange(self.look, self._wanted(range(most)))
+        return range(min(most, max(1, int(_MOST_PAGES * PAGE / grid.band))))
 
     @property
     def _heads(self) -> range:
@@ -68,20 +72,20 @@ class _Heads:
         shown = self.call.inspection.pictures
         return [[HeadPicture.of(shown, batch, head) for head in self._heads] for batch in self._batches]
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self, batches: range) -> Wanted:
         inspection = self.call.inspection
         shown, index, heads = inspection.pictures, inspection.index, len(self._heads)
         rows, columns = shown.weights.shape[2:]
         ratio = rows * shown.query_pool / (columns * shown.key_pool)
-        tokens = tuple(self._tokens())
+        tokens = tuple(self._tokens(batches))
         return Wanted(
-            bands=len(self._batches), heads=heads, rows=rows, columns=columns,
+            bands=len(batches), heads=heads, rows=rows, columns=columns,
             ratio=1.0 if rows == columns else min(max(ratio, _LOWEST), _HIGHEST), has_sink=shown.sink is not None,
             numbers=number_names(self.call), tokens=tokens, has_titles=index.total_batch > 1,
         )  # fmt: skip
 
-    def _tokens(self) -> Iterator[tuple[AxisNames, AxisNames]]:
-        for batch in self._batches:
+    def _tokens(self, batches: range) -> Iterator[tuple[AxisNames, AxisNames]]:
+        for batch in batches:
             names = token_names(self.look, self.call, batch)
             if names is not None:
                 yield names

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TypeVar
 
-from attn_cli.reporters.html.budget import Level, levels
+from attn_cli.reporters.html.budget import Level
+from attn_cli.reporters.html.budget import levels as all_levels
 from attn_cli.reporters.html.page import Parts, assemble
 from attn_cli.reporters.html.payload import page_payload, page_title
 from attn_cli.reporters.html.payload_heads import all_pictures
@@ -16,6 +15,7 @@ from attn_cli.reporters.html.texts import made_harmless
 from attn_cli.results import RunResult
 
 T = TypeVar("T")
+BYTES_OF_HEAD = 200  # no head takes less: the names of what is told of it alone
 
 
 def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | None = None) -> tuple[bytes, str | None]:
@@ -28,7 +28,9 @@ def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | No
         story: what a command has to tell beside its calls, or None.
     """
     largest = max((max(all_pictures(call.inspection).weights.shape[2:]) for call in result.calls), default=1)
-    *_, least = every = tuple(levels(largest))
+    *_, least = every = tuple(all_levels(largest))
+    heads = sum(len(labels) for call in result.calls for labels in call.inspection.labels)
+    every = every if heads * BYTES_OF_HEAD <= budget else (least,)
     data, fits = most_that_fits(lambda level: _page(result, level, budget, parts, story), every, budget)
     if fits:
         return data, None
@@ -36,20 +38,26 @@ def fitting_page(result: RunResult, budget: int, parts: Parts, story: Story | No
     return _page(result, least, budget, parts, story, warning), warning
 
 
-def most_that_fits(page: Callable[[T], bytes], of_less: Sequence[T], budget: int) -> tuple[bytes, bool]:
+def most_that_fits(page: Callable[[T], bytes], levels: Sequence[T], budget: int) -> tuple[bytes, bool]:
     """The page that tells most of those with no more bytes than these, and True; where none is, the last and False.
 
     Args:
         page: makes the page of a level.
-        of_less: at least one level, each with a page that is smaller than the one before.
+        levels: at least one, from most to least: each has a page that is smaller than the one before.
         budget: bytes.
     """
-    made = cache(page)  # one of thousands of heads takes a second
-    chosen = of_less[0]
-    if len(made(chosen)) > budget:  # seldom, since what is inspected is planned for the budget
-        at = bisect_left(of_less, True, lo=1, key=lambda level: len(made(level)) <= budget)
-        chosen = of_less[min(at, len(of_less) - 1)]
-    return made(chosen), len(made(chosen)) <= budget
+    data = page(levels[0])  # it nearly always fits, since what is inspected is planned for the budget
+    if len(data) <= budget:
+        return data, True
+    fitting, above, below = b"", 0, len(levels)  # the page of the level below fits, that of the one above does not
+    while below - above > 1:
+        level = (above + below) // 2
+        data = page(levels[level])
+        if len(data) <= budget:
+            fitting, below = data, level
+        else:
+            above = level
+    return (fitting, True) if fitting else (data, False)
 
 
 def too_large(what: str, size: int, budget: int) -> str:

@@ -54,7 +54,7 @@ def heads_of(inspection: Inspection, picture: Pictures, thumb: Pictures | None, 
     cells, sinks = _all_codes(picture)
     small, small_sinks = (None, None) if thumb is None else _all_codes(thumb)
     rows = {query: row for row, query in enumerate(inspection.index.queries.tolist())}
-    heads = len(inspection.index.heads)
+    heads, scale = len(inspection.index.heads), apart_scale(picture)
     for place, entry in enumerate(head_entries(_with_read_pairs(inspection))):
         b, h = divmod(place, heads)
         windows = _windows(inspection, b, h, level)
@@ -71,7 +71,7 @@ def heads_of(inspection: Inspection, picture: Pictures, thumb: Pictures | None, 
             "sink": None if sinks is None else blob(sinks[b, h].numpy().tobytes()),
             "thumb": None if small is None else blob(small[b, h].numpy().tobytes()),
             "thumb_sink": None if small_sinks is None else blob(small_sinks[b, h].numpy().tobytes()),
-            "apart": _apart(picture, b, h, windows),
+            "apart": _apart(picture, b, h, scale, windows),
             **_exact(windows),
         }
 
@@ -96,11 +96,11 @@ def apart_scale(picture: Pictures) -> float:
     return float(sizes.max()) or 1.0 if len(sizes) else 1.0
 
 
-def _apart(picture: Pictures, b: int, h: int, windows: Sequence[WeightWindow]) -> Entry | None:
-    """The differences from the other side as shares of :func:`apart_scale`; None where all weights are given."""
+def _apart(picture: Pictures, b: int, h: int, scale: float, windows: Sequence[WeightWindow]) -> Entry | None:
+    """The differences from the other side as shares of the scale; None where all weights are given."""
     if picture.apart is None or _is_whole(windows):
         return None
-    shares = picture.apart[b, h].double() / apart_scale(picture)
+    shares = picture.apart[b, h].double() / scale
     return signed_code_blob(torch.where(shares.isfinite(), shares, torch.nan))
 
 
