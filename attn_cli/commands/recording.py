@@ -85,7 +85,8 @@ def _default_output(request: RecordRequest) -> str:
     """``train.attn.safetensors`` in the working folder, for ``src/train.py``."""
     name = os.path.basename(os.path.normpath(request.program[0]))
     stem = name if request.is_module else os.path.splitext(name)[0]
-    return f"{'stdin' if stem == '-' else stem}.attn{LINES if request.stats else CAPTURE}"
+    name = f"{'stdin' if stem == '-' else stem}.attn{LINES if request.stats else CAPTURE}"
+    return os.path.join(os.curdir, name) if name.startswith("-") else name  # or it would look like an option
 
 
 def _check_output(output: str, request: RecordRequest) -> None:
@@ -105,7 +106,9 @@ def _check_output(output: str, request: RecordRequest) -> None:
 def _command(request: RecordRequest) -> list[str]:
     if not sys.executable:
         raise ResourceError("the Python interpreter is unknown; expected sys.executable to name it")
-    return [sys.executable, *(["-m"] if request.is_module else []), *request.program]
+    is_like_an_option = request.program[0].startswith("-") and request.program[0] != "-"
+    before = ["-m"] if request.is_module else ["--"] if is_like_an_option else []
+    return [sys.executable, *before, *request.program]
 
 
 def _watch(program: Child, job: RecordJob, request: RecordRequest) -> WatchTotals:

@@ -138,7 +138,8 @@ def own_arguments(arguments: Sequence[str]) -> int:
     """How many of attn's arguments may be its options: none behind ``--``, nor those of the program to record."""
     place = next((i for i, argument in enumerate(arguments) if not argument.startswith("-")), None)
     if place is None or arguments[place] != "record":
-        return arguments.index("--") if "--" in arguments else len(arguments)
+        behind = 0 if place is None else place
+        return arguments.index("--", behind) if "--" in arguments[behind:] else len(arguments)
     place += 1
     while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-":
         if arguments[place] == "--":

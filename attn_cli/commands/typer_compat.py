@@ -23,9 +23,8 @@ def with_plain_values(command: Any) -> Any:
     for beneath in getattr(command, "commands", {}).values():
         with_plain_values(beneath)
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
-    names = frozenset(
-        ("--", "--help", *(name for option in options for name in (*option.opts, *option.secondary_opts)))
-    )
+    own = (name for option in options for name in (*option.opts, *option.secondary_opts))
+    names = frozenset(("--", "--help", "--version", *own))
     for option in options:
         kind = copy(option.type)
         kind.convert = partial(_converted, option.type, names)
@@ -41,9 +40,9 @@ def is_numeric(kind: object) -> bool:
 def _converted(kind: Any, names: frozenset[str], value: object, parameter: Any, context: Any) -> object:
     """What the type makes of a value; none of the names, and where a number is expected one as metadata have it too."""
     if isinstance(value, str):
-        if value in names:  # the next option, where the value was forgotten
-            hint = f"see {context.command_path} --help"
-            raise UsageError(f"{parameter.opts[-1]} {value}: expected a value, found an option", hint)
+        if value.partition("=")[0] in names:  # the next option, where the value was forgotten
+            found, hint = shown(value, MOST_SAID), f"see {context.command_path} --help"
+            raise UsageError(f"{parameter.opts[-1]} {found}: expected a value, found an option", hint)
         if is_numeric(kind):
             try:
                 value = whole(value) if kind.name.startswith("int") else real(value)

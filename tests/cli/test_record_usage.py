@@ -54,6 +54,16 @@ def test_it_is_refused_in_one_line_before_anything_starts(tmp_path, line, code, 
         assert word in lines[0], lines
 
 
+def test_a_script_may_be_called_like_an_option(tmp_path):
+    call = "torch.nn.functional.scaled_dot_product_attention(*[torch.ones(1, 1, 2, 4)] * 3)"
+    program = f"import sys, torch\n{call}\nprint(sys.argv)"
+    (tmp_path / "-p.py").write_text(program)
+    done = attn("record", "--", "-p.py", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"['-p.py', '--json']\n"
+    assert (tmp_path / "-p.attn.safetensors").exists()
+
+
 def test_a_json_of_the_program_is_not_attns(tmp_path):
     done = attn("record", "missing.py", "--json", cwd=tmp_path)
     assert done.stdout == b""
@@ -65,6 +75,8 @@ def test_a_json_of_the_program_is_not_attns(tmp_path):
     [
         ("run x.safetensors --json", "run x.safetensors --json"),
         ("run --top 2 -- --json --traceback", "run --top 2"),
+        ("-- run x.safetensors --json -- y", "-- run x.safetensors --json"),
+        ("-- record -o out p.py --json", "-- record -o out"),
         ("record p.py --json", "record"),
         ("record -o out p.py --json", "record -o out"),
         ("--traceback record --stats p.py -o x", "--traceback record --stats"),

@@ -172,7 +172,7 @@ def test_no_option_takes_the_next_one_for_its_value(command, folder):
                 refused_as_json(ended, command, names=f"{option} --json: ", says=says)
 
 
-@pytest.mark.parametrize("value", ["--", "--help", "--top"])
+@pytest.mark.parametrize("value", ["--", "--help", "--version", "--top", "--top=3", "--html=o.html"])
 def test_so_it_is_with_whatever_is_no_value(value, folder):
     for given in (("--prefix", value), (f"--prefix={value}",)):
         refused(warm("run", "x.safetensors", *given, cwd=folder), names=f"--prefix {value}: ", says="found an option")
@@ -180,8 +180,8 @@ def test_so_it_is_with_whatever_is_no_value(value, folder):
 
 def test_what_stands_behind_two_dashes_is_a_file(folder):
     refused(warm("run", "--", "--json", cwd=folder), names="--json: ", says="no such file")
-    ended = warm("run", "--json", "--", "--traceback", cwd=folder)
-    refused_as_json(ended, "run", names="--traceback: ", says="no such file")
+    for line in (("run", "--json", "--", "--traceback"), ("--", "run", "--json", "--", "--traceback")):
+        refused_as_json(warm(*line, cwd=folder), "run", names="--traceback: ", says="no such file")
 
 
 @pytest.mark.parametrize("value", ["2", "+2", "2.", "2.0", "+.2e1", "2E+0", "20e-1"])
