@@ -161,7 +161,7 @@ class GivenResult:
         by_size = kind in (Kind.OTHER, Kind.HIDDEN_KEYS)
         at = (excess if by_size else cells.to(torch.int8)).argmax()
         head, row, last = (int(number) for number in torch.unravel_index(at, cells.shape))
-        place = (piece.batch[head], piece.heads[head], piece.rows[row], last)
+        place = (piece.items[head], piece.heads[head], piece.rows[row], last)
         if kind is Kind.ROW_SUM:
             found, exact = (x.sum(dim=-1, keepdim=True).expand_as(x) for x in (found, exact))
         numbers = (float(x[head, row, last]) for x in (found, exact, excess))

@@ -25,7 +25,7 @@ class Piece:
     """All steps of some query rows of some heads, in one dtype.
 
     Attributes:
-        batch: the batch item of each head, in numbers of the selection: one, or several with all of their heads.
+        items: the batch item of each head, in numbers of the selection: one, or several with all of their heads.
         heads: query heads that stand side by side, in numbers of the selection.
         rows: the query rows, in numbers of the selection.
         inputs: these rows and heads as a call of their own, of one batch item.
@@ -33,7 +33,7 @@ class Piece:
         explained: what :func:`attn_cli.checks.exact.explained` has computed, by dtype.
     """
 
-    batch: tuple[int, ...]
+    items: tuple[int, ...]
     heads: tuple[int, ...]
     rows: tuple[int, ...]
     inputs: AttentionInputs
@@ -43,12 +43,12 @@ class Piece:
     @property
     def places(self) -> tuple[Tensor, Tensor, Tensor]:
         """The index of these heads and rows in ``(B, Hq, Sq)`` of the selection: what has it is ``(h, r)``."""
-        batch, heads, rows = (torch.tensor(numbers) for numbers in (self.batch, self.heads, self.rows))
-        return batch[:, None], heads[:, None], rows
+        items, heads, rows = (torch.tensor(numbers) for numbers in (self.items, self.heads, self.rows))
+        return items[:, None], heads[:, None], rows
 
     def of(self, x: Tensor) -> Tensor:
         """These heads and rows of ``(B, Hq, Sq, n)`` of the selection: ``(h, r, n)``."""
-        items = slice(self.batch[0], self.batch[-1] + 1)
+        items = slice(self.items[0], self.items[-1] + 1)
         heads = slice(self.heads[0], self.heads[-1] + 1)
         return x[items, heads].flatten(0, 1).index_select(1, torch.tensor(self.rows, device=x.device))
 

@@ -38,7 +38,7 @@ def spread_of(inputs: AttentionInputs, rows: Sequence[int]) -> Spread:
         visible = visible_cells(piece)
         sound = (piece.steps.biased.isfinite() | ~visible).all(dim=-1, keepdim=True)  # (1, h, r, 1)
         counted = visible & sound
-        place = (list(piece.batch), list(piece.heads))
+        place = (list(piece.items), list(piece.heads))
         scaled[place] += _squares(piece.steps.scaled, counted)
         final[place] += _squares(piece.steps.biased, counted)
         freedom[place] += (counted.sum(dim=-1) - 1).clamp(min=0).sum(dim=-1)[0].cpu().double()

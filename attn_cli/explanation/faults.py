@@ -15,7 +15,7 @@ from attn_cli.explanation.steps import RowSteps
 from attn_cli.explanation.types import KernelRow
 from attn_cli.inspection.findings import module_findings
 from attn_cli.inspection.findings.broken import INPUT_HINT, ROW_HINT, first_of, is_above, kind_of
-from attn_cli.inspection.findings.inputs import askable
+from attn_cli.inspection.findings.inputs import widened
 from attn_cli.inspection.findings.rules import (
     EMPTY_ROW,
     KERNEL_DISAGREES,
@@ -101,7 +101,7 @@ def _in_projection(row: OneRow, where: Where) -> list[Finding]:
     """NaN and infinities in the head's columns of W_o."""
     if row.W_o is None:
         return []
-    W_o = askable(row.W_o)
+    W_o = widened(row.W_o)
     bad = int((~W_o.isfinite()).sum())
     if not bad:
         return []

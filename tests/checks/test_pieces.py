@@ -37,7 +37,7 @@ def call(kv_heads: int) -> AttentionInputs:
 def covered(found: list[Piece], inputs: AttentionInputs) -> None:
     """Each head and row is there once, in order, with the weights and the output of the whole call at once."""
     whole = attend(inputs.to(torch.device("cpu"), torch.float64))
-    heads = [(one, row) for piece in found for one in zip(piece.batch, piece.heads, strict=True) for row in piece.rows]
+    heads = [(one, row) for piece in found for one in zip(piece.items, piece.heads, strict=True) for row in piece.rows]
     places = sorted((item, head, row) for (item, head), row in heads)
     assert places == [(item, head, row) for item in range(3) for head in range(128) for row in ROWS]
     for piece in found:
@@ -71,7 +71,7 @@ def test_several_batch_items_are_walked_as_one(monkeypatch, kv_heads, keep, at_o
     )
     inputs = replace(inputs, rules=replace(inputs.rules, mask=mask, bias=torch.randn(3, 1, 4, 5, generator=normal)))
     found = list(pieces(inputs, ROWS, torch.float64))
-    assert max(len(set(piece.batch)) for piece in found) == min(3, max(1, at_once // 128))
+    assert max(len(set(piece.items)) for piece in found) == min(3, max(1, at_once // 128))
     covered(found, inputs)
 
 

@@ -40,7 +40,7 @@ class _Largest:
         if float(sizes.max()) > self.size:
             head, row, key = (int(number) for number in torch.unravel_index(sizes.argmax(), sizes.shape))
             self.value = float(logits[head, row, key])
-            self.place = (piece.batch[head], piece.heads[head], piece.rows[row], key)
+            self.place = (piece.items[head], piece.heads[head], piece.rows[row], key)
 
 
 class Overflow:

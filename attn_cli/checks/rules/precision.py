@@ -67,7 +67,7 @@ class Precision:
             sees = visible_cells(piece)[0].any(dim=-1, keepdim=True)  # a row of mask constants alone is ATTN010's
             beyond = torch.where(sees & error.isfinite(), error / tolerance[..., None], 0.0).nan_to_num(0.0)
             far = (int(head) for head in (beyond > 1).any(dim=(1, 2)).nonzero())
-            heads |= {(piece.batch[head], piece.heads[head]) for head in far}
+            heads |= {(piece.items[head], piece.heads[head]) for head in far}
             if float(beyond.max()) > max(1.0, worst.excess if worst else 0.0):
                 worst = _at(piece, beyond, output, evidence.inputs.q.dtype)
         return worst, len(heads)
@@ -100,7 +100,7 @@ def _at(piece: Piece, beyond: Tensor, output: Tensor, dtype: torch.dtype) -> _Wo
     logit = float(logits[logits.abs().argmax()])
     return _Worst(
         excess=float(beyond.max()),
-        place=(piece.batch[head], piece.heads[head], piece.rows[row], feature),
+        place=(piece.items[head], piece.heads[head], piece.rows[row], feature),
         exact=float(piece.steps.output[0, head, row, feature]),
         found=float(output[head, row, feature]),
         logit=logit,

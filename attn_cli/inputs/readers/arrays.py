@@ -70,9 +70,8 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             shape, is_fortran, dtype = read(header)
     except (MemoryError, RecursionError) as error:  # what Python says of text that is nested too deeply
         raise ValueError("its header is no dict") from error
-    if len(shape) > MOST_AXES or not all(
-        type(size) is int and 0 <= size < FARTHEST for size in shape
-    ):  # True is no size
+    are_sizes = all(type(size) is int and 0 <= size < FARTHEST for size in shape)  # True is none
+    if len(shape) > MOST_AXES or not are_sizes:
         raise ValueError(f"the shape in it is none: {shown(str(shape), 60)}")
     if math.prod(max(size, 1) for size in shape) >= FARTHEST:
         raise ValueError(f"it is {shape}, more numbers than can be counted")

@@ -35,7 +35,7 @@ def input_findings(inputs: AttentionInputs, *, known_finite: bool = False) -> tu
     return tuple(finding for finding in findings if finding is not None)
 
 
-def askable(x: Tensor) -> Tensor:
+def widened(x: Tensor) -> Tensor:
     """``x``, or float32 of it where PyTorch cannot tell whether it is finite: of eight-bit floats."""
     return x.to(torch.float32) if x.dtype.itemsize == 1 else x
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attn_cli.attention.types import CallIndex, ModuleInputs
 from attn_cli.inspection.findings.broken import INPUT_HINT
-from attn_cli.inspection.findings.inputs import askable, first_place, is_finite, what_is_bad
+from attn_cli.inspection.findings.inputs import first_place, is_finite, what_is_bad, widened
 from attn_cli.inspection.findings.rules import NONFINITE_INPUT, counted
 from attn_cli.inspection.types import Finding, Place
 
@@ -26,7 +26,7 @@ def module_findings(
         firsts: of one head, the output features of the whole projections that its W_q, W_k and W_v begin with.
     """
     named = (("queries", module.queries), ("keys", module.keys), ("values", module.values))
-    rows = [_Rows(name, askable(x)) for name, x in _different(named)]
+    rows = [_Rows(name, widened(x)) for name, x in _different(named)]
     found = [one.finding(index.batch) for one in rows]
     return tuple(one for one in (*found, *_in_weights(module, firsts)) if one is not None)
 
@@ -72,7 +72,7 @@ def _in_weights(module: ModuleInputs, firsts: tuple[int, int, int] | None) -> It
     layers, where = (module.W_q, module.W_k, module.W_v), "" if firsts is None else " for this head"
     for name, layer, first in zip(("W_q", "W_k", "W_v"), layers, firsts or (0, 0, 0), strict=True):
         for part, x in (("weight", layer.weight), ("bias", layer.bias)):
-            x = None if x is None else askable(x)
+            x = None if x is None else widened(x)
             if x is None or is_finite(x):
                 continue
             faults = ~x.isfinite()
