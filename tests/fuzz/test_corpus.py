@@ -1,10 +1,11 @@
 """What the fuzzer, or a person, once found: each case again, as a process, with the answer that it must give."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.case import decoded
+from tests.fuzz.case import Case, decoded
 from tests.fuzz.laws import Breach, breaches
 from tests.fuzz.sandbox import Done
 from tests.hostile.warm import warm
@@ -45,6 +46,14 @@ def test_a_broken_promise_would_be_noticed() -> None:
     assert not [one for one in breaches(case, quiet) if one.law != "json"]
     for law, done in BROKEN.items():
         assert law in {one.law for one in breaches(case, done)}, law
+
+
+def test_a_file_that_is_named_as_an_output_alone_may_be_replaced() -> None:
+    case = Case(("bench", "--save", "a.json", "--seq", "8"))
+    done = _done(code=0, err=b"", changed=("work/a.json",))
+    assert "changed" not in {one.law for one in breaches(case, done)}
+    for argv in ((*case.argv, "--baseline=a.json"), ("run", *case.argv[1:]), ("bench", "--save", "b.json")):
+        assert "changed" in {one.law for one in breaches(replace(case, argv=argv), done)}, argv
 
 
 def _done(**other: object) -> Done:
