@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from attn_cli.errors import ResourceError, UsageError
+from attn_cli.inputs.text import shown
 from attn_cli.interruption import held_back, mark_unfinished, remove_unfinished
 
 SHOWN = 50  # characters of it in the name that the file has meanwhile
@@ -141,7 +142,8 @@ def check_folder(path: str) -> None:
     if path == "-":
         raise UsageError("-: standard output is not written to; expected the name of a file", "./- is a file named -")
     if path.startswith("-"):  # the next option, where the name was forgotten
-        raise UsageError(f"{path}: is no name of an output; expected the name of a file", f"or ./{path}")
+        hint = f"or ./{shown(path)}"
+        raise UsageError(f"{path}: is no name of an output; expected the name of a file", hint)
     if not path:
         raise ResourceError("'': cannot be written: the name is empty; expected a writable file")
     try:

@@ -60,6 +60,11 @@ def test_the_next_option_is_no_name_of_an_output(place, name):
         refused(written(name, path, cwd=place), names=f"{path}: ", says="expected the name of a file")
 
 
+def test_a_name_with_a_line_break_forges_no_line(place):
+    with unharmed(place):
+        refused(written("run --html", "-\n-json", cwd=place), names="-\\n-json: ", says="or ./-\\n-json")
+
+
 def special(folder, suffix):
     """Places that are no regular file, by what is to be said of them; all end as the option expects."""
     (folder / f"folder{suffix}").mkdir()
