@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -160,9 +161,14 @@ def _as_resource_error(error: OSError) -> ResourceError:
     return ResourceError(f"the system refuses what attn needs: {reason}; expected it to be allowed")
 
 
+@cache
+def commands() -> Any:
+    """What Typer makes of all commands and their options; some 15 ms, once a process."""
+    return with_plain_values(typer.main.get_command(app))
+
+
 def _invoke(arguments: list[str]) -> int:
-    command = with_plain_values(typer.main.get_command(app))
-    code = command.main(args=arguments, prog_name="attn", standalone_mode=False)
+    code = commands().main(args=arguments, prog_name="attn", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 

@@ -39,11 +39,12 @@ def folder(tmp_path_factory):
 
 @posix
 def test_a_file_of_any_name_is_shown_by_its_name_as_text(folder):
-    paths = [str(path) for path in folder.iterdir()]
-    shown = check_shown(warm("check", *paths, "--valid-lens", "0", "--strict", **COLOUR), 1)
+    names = [path.name for path in folder.iterdir()]
+    wide = {**COLOUR, "COLUMNS": "200"}  # so that no line breaks within a name
+    shown = check_shown(warm("check", *names, "--valid-lens", "0", "--strict", cwd=folder, **wide), 1)
     assert shown.count("EVIL") >= len(TEXTS)
-    found = document(warm("check", *paths, "--json"))
-    assert set(found["data"]["files"]) == set(paths)
+    found = document(warm("check", *names, "--json", cwd=folder))
+    assert set(found["data"]["files"]) == set(names)
     for name in ("ansi", "bidi", "closing", "lines"):
         path = f"{file_name(TEXTS[name])}.safetensors"
         assert "EVIL" in check_shown(warm("run", path, cwd=folder, **COLOUR), 0)

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import traceback
+import weakref
 
 WARM = [
     "numpy.lib.format",
@@ -79,37 +80,80 @@ def open_streams(encoding: str) -> None:
         setattr(sys, f"__{stream}__", made)
 
 
-def answer(connection: socket.socket) -> None:
-    """Answer one request; in the process that is to be ``attn`` it returns."""
-    request, streams = request_of(connection)
-    child = os.fork()
-    if not child:
-        connection.close()
-        become_attn(request, streams)
-        return
-    for stream in streams:
-        os.close(stream)
-    connection.sendall(f"{child}\n".encode())
-    _, status, used = os.wait4(child, 0)
-    ended = {"returncode": os.waitstatus_to_exitcode(status), "max_rss": used.ru_maxrss * 1024}
-    connection.sendall(f"{json.dumps(ended)}\n".encode())
-    os._exit(0)
+class Children:
+    """The processes that were started and have not ended, and who is to be told of each."""
+
+    def __init__(self) -> None:
+        self._told: dict[int, socket.socket] = {}
+        self._ended, woken = os.pipe()  # a byte for every signal
+        for end in (self._ended, woken):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._streams = [self._ended, woken]
+
+    def fileno(self) -> int:
+        """It can be read from where a process has ended."""
+        return self._ended
+
+    def start(self, connection: socket.socket) -> bool:
+        """Do what a connection asks for; True in the process that is to be ``attn``."""
+        request, streams = request_of(connection)
+        child = os.fork()
+        if not child:
+            self._forget()
+            connection.close()
+            become_attn(request, streams)
+            return True
+        for stream in streams:
+            os.close(stream)
+        self._told[child] = connection
+        tell(connection, str(child))
+        return False
+
+    def _forget(self) -> None:
+        """In a new process: leave nothing of the others' open."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in self._told.values():
+            other.close()
+        for stream in self._streams:
+            os.close(stream)
+
+    def tell_ended(self) -> None:
+        """Tell of all that have ended."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._ended, 4096):
+                pass
+        while self._told:
+            child, status, used = os.wait4(-1, os.WNOHANG)
+            if not child:
+                return
+            with self._told.pop(child) as connection:
+                ended = {"returncode": os.waitstatus_to_exitcode(status), "max_rss": used.ru_maxrss * 1024}
+                tell(connection, json.dumps(ended))
+
+
+def tell(connection: socket.socket, line: str) -> None:
+    """Send a line to whoever is still there."""
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(f"{line}\n".encode())
 
 
 def serve(listener: socket.socket) -> None:
     """Answer requests, each in a process of its own; in one that is to be ``attn`` it returns."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who answer are waited for by nobody
+    children = Children()
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        ready, _, _ = select.select([listener, sys.stdin, children], [], [])
         if sys.stdin in ready:
             os._exit(0)
-        connection, _ = listener.accept()
-        if not os.fork():
-            listener.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            answer(connection)
-            return
-        connection.close()
+        if children in ready:
+            children.tell_ended()
+        if listener in ready:
+            connection, _ = listener.accept()
+            if children.start(connection):
+                listener.close()
+                return
 
 
 def end() -> None:
@@ -134,6 +178,9 @@ if __name__ == "__main__":
         importlib.import_module(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what has to die of a signal does so quickly
+    importlib.import_module("attn_cli.main").commands()
+    for finalizer in list(weakref.finalize._registry):
+        finalizer.atexit = False  # taking PyTorch's own libraries apart takes a process longer than attn does
     gc.freeze()  # the memory that is shared with the children stays untouched
     serve(socket.socket(fileno=int(sys.argv[1])))
     end()
