@@ -9,12 +9,15 @@ import os
 import stat
 import threading
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.limits import WRITER_SECONDS
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.waiting import WaitedFor, comes
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 STDIN = "-"
 LONGEST_PATH = 4096  # characters, as of a path that can be
@@ -92,12 +95,22 @@ def opened(path: str, expected: str = EXPECTED) -> BinaryIO:
         OSError: where it cannot be opened.
     """
     if is_regular(path):
-        return os.fdopen(open_regular(path, path, expected), "rb")
+        return io.BufferedReader(_Regular(open_regular(path, path, expected)))
     number = _open_pipe(path, expected)
     if not comes(number, WRITER_SECONDS):
         os.close(number)
         raise _silent(path, expected)
     return io.BufferedReader(WaitedFor(number, path))
+
+
+class _Regular(io.FileIO):
+    """A file that is read; one of the system's that has nothing to give yet is not waited for."""
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return count
 
 
 def _open_pipe(path: str, expected: str) -> int:

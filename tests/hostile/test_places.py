@@ -318,3 +318,12 @@ def test_standard_input_that_cannot_be_read_is_no_fault_of_the_folder_for_copies
 def test_standard_input_that_is_closed_is_refused():
     closed = "import os, sys; os.close(0); sys.stdin = None"
     refused(warm("run", "-", before=closed), names="-: standard input is closed")
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="root alone may read what the kernel says")
+def test_a_file_that_has_nothing_to_give_yet_is_not_waited_for():
+    """It counts as a regular one; where the kernel has something to say, that is no such file."""
+    place = "/proc/kmsg"
+    for given in (("run", place), ("run", "--q", place, "--k", place, "--v", place), ("bench", "--baseline", place),
+                  ("diff", MINILM, place), ("run", MINILM, "--weights-file", place)):  # fmt: skip
+        refused(warm(*given), names=f"{place}: ")

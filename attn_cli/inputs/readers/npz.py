@@ -48,9 +48,9 @@ class NpzFile:
         self._infos: dict[str, TensorInfo] = {}
         self._texts: dict[str, str] = {}
         self._room, self._room_of_headers = LARGEST_TEXTS, LARGEST_ARRAY_HEADERS
-        self._expanded: dict[str, int] = {}  # bytes of each array that is small in the file beyond measure
         with parsing(file, KIND):
             self._zip = open_zip(file, METHODS, f"expected {KIND}", MOST_MEMBERS)
+            self._check_expansion()
             for member in self._zip.namelist():
                 if member.endswith(MEMBER):
                     self._note(member.removesuffix(MEMBER))
@@ -82,6 +82,19 @@ class NpzFile:
         """Close the file."""
         self._zip.close()
 
+    def _check_expansion(self) -> None:
+        """Refuse a bomb by what the directory says, before anything is expanded."""
+        expanded = 0
+        for member in self._zip.infolist():
+            if member.filename.endswith(MEMBER) and member.file_size > MOST_EXPANSION * member.compress_size:
+                expanded += member.file_size
+                if expanded > EXPANDED_FREELY:
+                    name = shown(member.filename.removesuffix(MEMBER))
+                    found = f"{name} expands from {member.compress_size} bytes to {member.file_size}"
+                    most = f"{EXPANDED_FREELY // MIB} MiB of such arrays"
+                    hint = "numpy.savez writes arrays of few different numbers, such as masks, uncompressed"
+                    raise in_file(self.path, found, f"expected at most {MOST_EXPANSION} times as many, or {most}", hint)
+
     def _note(self, name: str) -> None:
         """Keep what the head of a member says, or its value where it is metadata."""
         with self._zip.open(name + MEMBER) as stream:
@@ -110,7 +123,7 @@ class NpzFile:
         """The numbers behind the head of a member.
 
         Their memory is what the header names, so a header that promises other than the member holds is refused, and a
-        dtype that torch lacks, and a bomb.
+        dtype that torch lacks.
         """
         if dtype.kind != "U":
             check_dtype(dtype, name, self.path)
@@ -118,19 +131,9 @@ class NpzFile:
         found, promised = member.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
         if found != promised:
             raise in_file(self.path, f"{shown(name)} holds {found} bytes", f"expected {promised}, as its header says")
-        if found > MOST_EXPANSION * member.compress_size:
-            self._expand(name, member.compress_size, found)
         flat = np.empty(math.prod(shape), dtype)
         _fill(flat, stream)
         return flat.reshape(shape, order="F" if is_fortran else "C")
-
-    def _expand(self, name: str, packed: int, size: int) -> None:
-        self._expanded[name] = size
-        if sum(self._expanded.values()) > EXPANDED_FREELY:
-            hint = "numpy.savez writes arrays of few different numbers, such as masks, uncompressed"
-            found = f"{shown(name)} expands from {packed} bytes to {size}"
-            limit = f"expected at most {MOST_EXPANSION} times as many, or {EXPANDED_FREELY // MIB} MiB of such arrays"
-            raise in_file(self.path, found, limit, hint)
 
 
 def _fill(array: Array, stream: IO[bytes]) -> None:

@@ -129,7 +129,10 @@ def _address(mapped: mmap.mmap) -> int:
 
 def _read_at(number: int, into: memoryview, offset: int) -> int:
     if hasattr(os, "preadv"):
-        return os.preadv(number, [into], offset)
+        try:
+            return os.preadv(number, [into], offset)
+        except BlockingIOError as error:  # of a file of the system's; NumPy would ask again without end
+            raise io.UnsupportedOperation(error.strerror) from error
     os.lseek(number, offset, os.SEEK_SET)
     content = os.read(number, len(into))
     into[: len(content)] = content
