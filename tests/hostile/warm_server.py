@@ -34,16 +34,27 @@ WARM = [
     "attn_cli.reporters.json_report",
     "attn_cli.reporters.saved",
 ]
+PATIENCE = 10.0  # seconds, with whoever asks and does not say for what
 
 
 def request_of(connection: socket.socket) -> tuple[dict, list[int]]:
-    """What is asked for, and the descriptors."""
+    """What is asked for, and the descriptors.
+
+    Raises:
+        OSError, ValueError: where whoever asks is gone before it is told.
+    """
+    connection.settimeout(PATIENCE)
     head, streams, _, _ = socket.recv_fds(connection, 8, 3)
-    length = int.from_bytes(head, "big")
-    parts = bytearray()
-    while len(parts) < length:
-        parts += connection.recv(length - len(parts))
-    return json.loads(parts), streams
+    try:
+        length = int.from_bytes(head, "big")
+        parts = bytearray()
+        while len(parts) < length and (part := connection.recv(length - len(parts))):
+            parts += part
+        return json.loads(parts), streams
+    except (OSError, ValueError):
+        for stream in streams:
+            os.close(stream)
+        raise
 
 
 def become_attn(request: dict, streams: list[int]) -> None:
@@ -98,7 +109,11 @@ class Children:
 
     def start(self, connection: socket.socket) -> bool:
         """Do what a connection asks for; True in the process that is to be ``attn``."""
-        request, streams = request_of(connection)
+        try:
+            request, streams = request_of(connection)
+        except (OSError, ValueError):
+            connection.close()
+            return False
         child = os.fork()
         if not child:
             self._forget()
