@@ -18,11 +18,14 @@ help:
 	@echo "make pictures draw the README's pictures anew (those of the page need Chromium)"
 	@echo "make clean    remove .venv and caches"
 
+# pip compiles one file after the other. What takes long to import is compiled on all cores, whatever in it is for later
+# Pythons left out; the rest is when it is imported.
 $(VENV)/ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): this downloads PyTorch once and can take some minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt --editable '.[test]'
 	$(BIN)/python -m compileall -q attn_cli
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib/python3*/site-packages/torch $(VENV)/lib/python3*/site-packages/sympy || true
 	touch $@
 
 demo: $(VENV)/ready

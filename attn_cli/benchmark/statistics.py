@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,25 +136,37 @@ def _ordered(samples: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _log_ratios(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
-    generator = np.random.default_rng(SEED)
-    old_medians = _bootstrap_medians(old, generator)
-    logs: NDArray[np.float64] = np.log(_bootstrap_medians(new, generator) / old_medians)
+    old_medians, new_medians = (
+        _median_at(places, ordered)
+        for places, ordered in zip(_middles_of_both(len(old), len(new)), (old, new), strict=True)
+    )
+    logs: NDArray[np.float64] = np.log(new_medians / old_medians)
     return logs
 
 
-def _bootstrap_medians(ordered: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Medians of RESAMPLES draws with replacement, without making the draws.
+@lru_cache(maxsize=8)
+def _middles_of_both(first: int, second: int) -> tuple[tuple[NDArray[np.float64], ...], ...]:
+    """The middles of draws of the first size and of the second, from one seed; numbers of runs repeat, so do these."""
+    generator = np.random.default_rng(SEED)
+    return _middles(first, generator), _middles(second, generator)
+
+
+def _middles(n: int, generator: np.random.Generator) -> tuple[NDArray[np.float64], ...]:
+    """Where the middle of RESAMPLES draws of n with replacement lies, without making the draws; two for an even n.
 
     Drawing n of n sorted samples is drawing n uniform numbers u and taking sample ``floor(n·u)`` of each, so the middle
     one of the draw is the sample at the middle order statistic of n uniforms, whose distribution is a Beta. An even n
     needs the next order statistic too: the least of the uniforms that are left above the first.
     """
-    n = len(ordered)
     middle = (n + 1) // 2
-    place = generator.beta(middle, n - middle + 1, RESAMPLES)
-    lower = ordered[np.minimum((n * place).astype(np.intp), n - 1)]
+    lower = generator.beta(middle, n - middle + 1, RESAMPLES)
     if n % 2:
-        return lower
-    place += (1 - place) * generator.beta(1, n - middle, RESAMPLES)
-    upper = ordered[np.minimum((n * place).astype(np.intp), n - 1)]
-    return (lower + upper) / 2
+        return (lower,)
+    return lower, lower + (1 - lower) * generator.beta(1, n - middle, RESAMPLES)
+
+
+def _median_at(places: tuple[NDArray[np.float64], ...], ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The medians of draws of sorted samples whose middles lie at these places."""
+    n = len(ordered)
+    drawn = [ordered[np.minimum((n * place).astype(np.intp), n - 1)] for place in places]
+    return drawn[0] if len(drawn) == 1 else (drawn[0] + drawn[1]) / 2
