@@ -1,10 +1,14 @@
-"""How Hypothesis draws: the same cases in every run of ``make test``, new ones with ``make search``."""
+"""How failures are told; how Hypothesis draws: the same cases in every ``make test``, new ones with ``make search``."""
 
 import gc
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
+# What tests share tells what it saw as they do.
+pytest.register_assert_rewrite(*(f"tests.{room.name}" for room in Path(__file__).parent.iterdir() if room.is_dir()))
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

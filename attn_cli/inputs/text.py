@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from attn_cli.inputs.types import TensorInfo
 
 LONGEST_NAME = 120
+LONGEST_REASON = 160
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # where an object lies: in every process elsewhere
 
 
 def shown(text: str, limit: int = LONGEST_NAME) -> str:
@@ -16,6 +19,12 @@ def shown(text: str, limit: int = LONGEST_NAME) -> str:
     if len(text) > limit:
         text = f"{text[: limit - 1]}…"
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library says is wrong, in one line that is the same in every process; without words, the error's name."""
+    said = ADDRESS.sub("", str(error).strip().split("\n")[0])
+    return shown(said, LONGEST_REASON) or type(error).__name__
 
 
 def few(names: Iterable[str], limit: int = 8) -> str:

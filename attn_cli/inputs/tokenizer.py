@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attn_cli.errors import InputError, UsageError, in_file
 from attn_cli.inputs.json_text import parsed, read_text
 from attn_cli.inputs.paths import check_regular
-from attn_cli.inputs.text import shown
+from attn_cli.inputs.text import reason_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,5 +126,4 @@ def _has_bytes(found: object) -> bool:
 
 
 def _broken(path: str, error: BaseException) -> InputError:
-    reason = shown(str(error).strip().split("\n")[0], 160) or type(error).__name__
-    return in_file(path, f"cannot be read ({reason})", EXPECTED)
+    return in_file(path, f"cannot be read ({reason_of(error)})", EXPECTED)

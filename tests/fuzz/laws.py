@@ -24,6 +24,7 @@ SUM_TOLERANCE = 1e-3
 # What small inputs may fail of: a device that is not there, a place that cannot be written to, a size that is named.
 RESOURCES = re.compile(r"--(against-)?device|cannot be written|\d ?[KMGTPEZY]i?B")
 TOLD_BEFORE = ("record", "check")  # what a program wrote, what other files have
+ADDRESS = re.compile(r".{0,80} at 0x[0-9a-fA-F]{8,}")  # of an object: in every process another
 HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
 
 
@@ -98,6 +99,9 @@ def _command(case: Case, done: Done) -> Iterator[Breach]:
         )
     if "Traceback (most recent" in err:
         yield Breach("traceback", err)
+    addresses = ADDRESS.search(out + err)
+    if addresses:
+        yield Breach("address", addresses[0])
     yield from _errors(case, done, err)
     yield from _document(case, done, out, err)
 

@@ -72,6 +72,7 @@ BROKEN = {
     "code": _done(code=4),
     "control": _done(err=b"attn: error: \x1b[31mx: a; expected b\n"),
     "traceback": _done(err=b"Traceback (most recent call last)\nattn: error: x: a; b\n"),
+    "address": _done(err=b"attn: error: x: <ast.Call object at 0x7ff536032e60>; expected b\n"),
     "stray": _done(err=b"a line\nattn: error: x: a; b\n"),
     "lines": _done(err=b""),
     "internal": _done(code=3, err=b"attn: error: KeyError: 1\nhint: this is a fault of attn: x\n"),

@@ -11,7 +11,7 @@ import torch
 from attn_cli.errors import AttnError, ResourceError, in_file
 from attn_cli.inputs.paths import unreadable
 from attn_cli.inputs.readers.opened import OpenFile
-from attn_cli.inputs.text import shown
+from attn_cli.inputs.text import reason_of
 from attn_cli.inputs.types import TensorInfo
 
 
@@ -91,5 +91,4 @@ def parsing(file: OpenFile, kind: str) -> Iterator[None]:
         raise unreadable(path, error, kind) from error
     except Exception as error:
         file.check_unchanged()
-        reason = shown(str(error).strip().split("\n")[0], 160) or type(error).__name__
-        raise in_file(path, f"cannot be read ({reason})", f"expected {kind}") from error
+        raise in_file(path, f"cannot be read ({reason_of(error)})", f"expected {kind}") from error
