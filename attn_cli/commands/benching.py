@@ -168,7 +168,7 @@ def _show(report: BenchReport, screenshot: str | None) -> ResourceError | None:
     showing = Showing(screenshot)
     showing.show(lambda console: render_bench(report, console))
     try:
-        showing.finish()
+        showing.draw()
     except ResourceError as error:
         return error
     return None

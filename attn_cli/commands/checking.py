@@ -24,6 +24,7 @@ from attn_cli.inputs.names import without_step
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.pipeline import RunOptions
+from attn_cli.reporters.atomic import together
 from attn_cli.reporters.check_data import checked_findings
 from attn_cli.reporters.html import PageRequest
 from attn_cli.reporters.html.check_story import check_page
@@ -81,17 +82,21 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
         if not request.json_output:
             showing.show(partial(render_checked, found))
     result = CheckResult(tuple(calls), asked, left_out, request.is_strict)
-    if calls and request.page is not None:
-        run, story = check_page(result, refused)
-        write_out(run, request.page, story)
-    if calls and not request.json_output:
-        showing.show(partial(render_verdict, result))
+    verdict = [partial(render_verdict, result)] if calls and not request.json_output else []
+    if calls:
+        with together():
+            if request.page is not None:
+                run, story = check_page(result, refused)
+                write_out(run, request.page, story)
+            if not broken:
+                showing.draw(*verdict)
+    for render in verdict:
+        showing.show(render)
     if broken:
         _add(broken[0], broken[1:], result)
         raise broken[0]
     if request.json_output:
         write_document(check_document(result), sys.stdout)
-    showing.finish()
     return int(result.fails)
 
 
@@ -142,6 +147,7 @@ def explain_rules(code: str | None, json_output: bool, screenshot: str | None) -
         write_document(rules_document(rules), sys.stdout)
         return 0
     showing = Showing(screenshot)
-    showing.show(partial(render_rules, rules) if code is None else partial(render_rule, rules[0]))
-    showing.finish()
+    render = partial(render_rules, rules) if code is None else partial(render_rule, rules[0])
+    showing.draw(render)
+    showing.show(render)
     return 0

@@ -15,6 +15,7 @@ from attn_cli.differences.maps import MapSize
 from attn_cli.differences.runner import DiffOptions, diff
 from attn_cli.differences.sides import Side
 from attn_cli.inputs.options import ReadOptions
+from attn_cli.reporters.atomic import together
 from attn_cli.reporters.html import PageRequest
 from attn_cli.reporters.html.diff_story import diff_page
 from attn_cli.reporters.json_report import diff_document, write_document
@@ -63,15 +64,17 @@ def run_diff(request: DiffRequest) -> int:
     options = DiffOptions(left, right, request.is_one_input, request.atol, request.rtol, size, show)
     with progress_bar("comparing") as progress:
         result = diff(options, progress)
-    if request.page is not None:
-        run, story = diff_page(result)
-        write_out(run, request.page, story)
-    if request.json_output:
-        write_document(diff_document(result), sys.stdout)
+    showing, shown = Showing(request.screenshot), partial(render_diff, result)
+    with together():
+        if request.page is not None:
+            run, story = diff_page(result)
+            write_out(run, request.page, story)
+        showing.draw(shown)
+        document = diff_document(result) if request.json_output else None
+    if document is not None:
+        write_document(document, sys.stdout)
     else:
-        showing = Showing(request.screenshot)
-        showing.show(lambda console: render_diff(result, console))
-        showing.finish()
+        showing.show(shown)
     return int(not result.within)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.room import check_room
@@ -28,14 +29,13 @@ def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool)
     with resource_errors("cpu"):
         call = draw_call(drawing)
     load_ms = (time.perf_counter() - start) * 1e3
-    save, request = request.save, replace(request, save=None)
     detail = None if request.page is None else PagePlan(request.page, [1.0], request.top).next(call)
     with progress_bar() as progress:
-        result = RunResult(request.command, (run_one(call, request, load_ms, progress, detail=detail),))
-    if save is not None:
-        save_call(call, save)
+        result = RunResult(
+            request.command, (run_one(call, replace(request, save=None), load_ms, progress, detail=detail),)
+        )
     showing = Showing(request.screenshot)
     if with_lesson and not request.json_output and isinstance(call.inputs, ModuleInputs):
         lesson = build_lesson(call.inputs)
         showing.show(lambda console: render_lesson(lesson, console))
-    return report(result, request, showing)
+    return report(result, request, showing, partial(save_call, call))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from attn_cli.commands.showing import Showing
 from attn_cli.errors import UsageError
@@ -41,9 +42,9 @@ def run_explain(read: ReadOptions, request: ExplainRequest) -> int:
     if request.json_output:
         write_document(explain_document(told), sys.stdout)
     else:
-        showing = Showing(request.screenshot)
-        showing.show(lambda console: render_explanation(told, console))
-        showing.finish()
+        showing, shown = Showing(request.screenshot), partial(render_explanation, told)
+        showing.draw(shown)
+        showing.show(shown)
     return 0
 
 

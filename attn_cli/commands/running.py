@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.timing import ENOUGH_SECONDS
@@ -19,6 +20,7 @@ from attn_cli.inspection.coarser import coarser
 from attn_cli.inspection.options import DetailOptions, InspectOptions, Zoom
 from attn_cli.inspection.ranking import Order
 from attn_cli.pipeline import RunOptions, run_call
+from attn_cli.reporters.atomic import together
 from attn_cli.reporters.figures import FigureRequest, write_run_figures
 from attn_cli.reporters.html import PageRequest
 from attn_cli.reporters.json_report import run_document, write_document
@@ -140,27 +142,36 @@ def _last_query(queries: int, zoom: Zoom) -> int:
     return (queries if zoom.query_stop is None else zoom.query_stop) - 1
 
 
-def report(result: RunResult, request: RunRequest, showing: Showing | None = None) -> int:
-    """Save what is to be saved, then print the report. Returns the exit code.
+def report(
+    result: RunResult,
+    request: RunRequest,
+    showing: Showing | None = None,
+    save: Callable[[str], None] | None = None,
+) -> int:
+    """Write what is to be written, all of it or nothing, then print the report. Returns the exit code.
 
     Args:
         result: what ran.
         request: how to give it out.
         showing: what was shown before; None where nothing was.
+        save: writes the file that ``--save`` names; what was computed where it is None.
     """
     showing = showing or Showing(request.screenshot)
-    if request.save is not None:
-        save_outputs(result, request.save)
-    if request.figures is not None:
-        write_run_figures(_drawn(result), request.figures)
-    if request.page is not None:
-        write_out(result, request.page)
     printed = _printed(result, request)
-    if request.json_output:
-        write_document(run_document(printed), sys.stdout)
+    shown = partial(render_run, printed)
+    with together():
+        if request.save is not None:
+            (save or partial(save_outputs, result))(request.save)
+        if request.figures is not None:
+            write_run_figures(_drawn(result), request.figures)
+        if request.page is not None:
+            write_out(result, request.page)
+        showing.draw(shown)
+        document = run_document(printed) if request.json_output else None
+    if document is not None:
+        write_document(document, sys.stdout)
     else:
-        showing.show(lambda console: render_run(printed, console))
-        showing.finish()
+        showing.show(shown)
     return 0
 
 

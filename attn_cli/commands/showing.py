@@ -40,8 +40,8 @@ class Showing:
         render(make_console())
         self._shown.append(render)
 
-    def finish(self) -> None:
-        """Write the picture, if one was asked for.
+    def draw(self, *next_shown: Render) -> None:
+        """Write the picture, if one was asked for, of what was shown and of what is to be shown next.
 
         Raises:
             ResourceError: where it cannot be written.
@@ -52,7 +52,7 @@ class Showing:
         from attn_cli.reporters.terminal.console import make_console
 
         def show_all(console: Console) -> None:
-            for render in self._shown:
+            for render in (*self._shown, *next_shown):
                 render(console)
 
         save_screenshot(show_all, self._screenshot, make_console().width, _title(sys.argv[1:]))

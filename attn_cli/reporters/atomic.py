@@ -7,8 +7,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.inputs.text import shown
@@ -19,6 +21,38 @@ NEW, PERMISSIONS = 0o666, 0o777
 _ATTEMPTS = 100
 
 
+class _Whole(NamedTuple):
+    """A file that is written and waits for its name."""
+
+    path: str | os.PathLike[str]
+    temporary: Path
+    target: Path
+
+
+_waiting: ContextVar[list[_Whole] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Give the files that are written in the block their names when all are whole; where one fails, none gets it.
+
+    Raises:
+        ResourceError: where the disk refuses a name.
+    """
+    whole: list[_Whole] = []
+    token = _waiting.set(whole)
+    try:
+        yield
+        with held_back():  # no signal comes between two of them
+            for one in whole:
+                with naming(one.path):
+                    os.replace(one.temporary, one.target)
+    finally:
+        _waiting.reset(token)
+        for one in whole:
+            remove_unfinished(one.temporary)
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file under another name beside ``path``, and give it its name when it is whole.
@@ -26,7 +60,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Until then whatever was at ``path`` stays as it is, and where the body fails, or a signal ends attn, it stays for
     good. The new file has the permissions of the one it replaces, and its owner where that is allowed, else those of
     any new file. A symbolic link is followed, so the file behind it is replaced; another name of the same file, a hard
-    link, keeps what it had. What is written is on the disk before it gets its name.
+    link, keeps what it had. What is written is on the disk before it gets its name; within :func:`together` it waits
+    for the others.
 
     Args:
         path: where the file shall be in the end.
@@ -39,6 +74,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: of the body, where it names another file.
     """
     temporary: Path | None = None
+    others = _waiting.get()
     try:
         with naming(path):
             _refuse_folder_name(os.fspath(path))
@@ -53,7 +89,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         with naming(path):
             _set_owner(temporary, usual, replaced)  # a writer may have put a file of its own in its place
             _flush_to_disk(temporary)
-            os.replace(temporary, target)
+            if others is None:
+                os.replace(temporary, target)
+            else:
+                others.append(_Whole(path, temporary, target))
+                temporary = None
     finally:
         if temporary is not None:
             remove_unfinished(temporary)

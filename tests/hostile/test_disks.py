@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
+from tests.hostile.making import safetensors, three
 from tests.hostile.surroundings import BOUND_BY_PERMISSIONS, LAYER, can_mount, read_only_disk, small_disk
 from tests.hostile.test_outputs import OPTIONS, written
 from tests.hostile.warm import Ended, warm
@@ -51,6 +52,23 @@ def test_a_file_that_may_not_grow_so_large_leaves_what_was_there(name, tmp_path)
         ended = written(name, path, stdout=nothing.fileno(), limits={"RLIMIT_FSIZE": 1000})
     assert (ended.returncode, ended.timed_out, "Traceback" in ended.err) == (3, False, False)
     assert ended.err.splitlines()[0].startswith(f"attn: error: {path}: cannot be written: ")
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_of_several_outputs_all_are_written_or_none(command, is_there, tmp_path):
+    """The page is too large for the disk, and what is saved is not."""
+    given, small, page = tmp_path / "x.safetensors", tmp_path / "o.safetensors", tmp_path / "o.html"
+    given.write_bytes(safetensors(three()))
+    for path in (small, page) if is_there else ():
+        path.write_text("before")
+    what = [str(given)] if command == "run" else ["--num-hiddens", "8", "--heads", "2"]
+    asked = [*what, "--save", str(small), "--html", str(page)]
+    with unharmed(tmp_path):
+        ended = warm(command, *asked, limits={"RLIMIT_FSIZE": 40_000})
+        refused(ended, 3, names=page, says="cannot be written")
+    accepted(warm(command, *asked))
+    assert small.stat().st_size < 40_000 < page.stat().st_size
 
 
 def test_a_full_disk_speaks_json(tmp_path):
