@@ -14,7 +14,7 @@ LONGEST_NAME = 4096  # characters
 MOST_PARTS = 100  # of a name, with dots between them: modules in modules
 MOST_PAIRS = 1_000_000  # of calls and sets of projection weights, each of which may belong to the other
 MOST_AXES = 64
-LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: safetensors headers, the pickle of a .pt, a zip's directory
+LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: safetensors headers, a .pt's pickle, a zip's directory
 
 LARGEST_JSON = 64 * MIB  # bytes; a tokenizer of the largest vocabularies has some 40
 MOST_JSON_VALUES = 6_000_000  # each takes up to 100 bytes once it is read, beside the text at up to 4 bytes a character
@@ -30,8 +30,9 @@ LARGEST_ARRAY_HEADERS = 2 * MIB  # bytes of those of an .npz together, each of w
 EXPANDED_FREELY = 512 * MIB  # bytes of all arrays of an .npz together that are small in the file beyond measure
 MOST_EXPANSION = 100  # any other is at most so many times as large as in the file
 REPEATED_FREELY = 64 * MIB  # bytes that a tensor of a .pt may have, however small its storage is
-LARGEST_TEXTS = 64 * MIB  # bytes of all texts of an .npz together, each with what Python needs for it
+LARGEST_TEXTS = 64 * MIB  # bytes of all texts of an .npz, or in the lists of a .pt, each with what Python needs for it
 BYTES_OF_TEXT = 64  # that much, whatever its length
+BYTES_OF_CHARACTER = 4  # of a text, at most
 
 MOST_PIPED = 4 * 2**30  # bytes through a pipe, where the format does not say how many there will be
 WRITER_SECONDS = 5.0  # to wait for somebody to write to a named pipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import heapq
 import io
 import os
 import stat
@@ -23,6 +24,7 @@ STDIN = "-"
 LONGEST_PATH = 4096  # characters, as of a path that can be
 EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
 JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
+MOST_COMPARED = 300  # names of a folder, with one that is not there: each takes a millisecond
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 FAILING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # no fault of the file's
 
@@ -178,10 +180,18 @@ def _alike(path: str) -> str | None:
     """A name in the same folder that was probably meant."""
     folder, name = os.path.split(path)
     try:
-        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1)
+        names = os.listdir(folder or ".")
     except OSError:
         return None
+    compared = heapq.nlargest(MOST_COMPARED, names, key=lambda other: (_shared_ends(name, other), other))
+    near = difflib.get_close_matches(name, compared, n=1)
     return f"there is {shown(os.path.join(folder, near[0]), LONGEST_PATH)}" if near else None
+
+
+def _shared_ends(name: str, other: str) -> int:
+    """Characters that both begin with, and that both end with."""
+    ends = [name, other], [name[::-1], other[::-1]]
+    return sum(len(os.path.commonprefix(pair)) for pair in ends)  # noqa: RUF071 (characters are meant)
 
 
 def _inside(folder: str) -> str | None:

@@ -63,8 +63,8 @@ def _checked(index: object, label: str) -> dict[str, str]:
     files = set(found.values())
     if len(files) > MOST_SHARDS:
         raise in_file(label, f"names {len(files)} shards", f"expected {MOST_SHARDS} at most")
-    for file in files:
+    for file in sorted(files):
         is_plain = file not in ("", ".", "..", STDIN) and "\0" not in file
         if not is_plain or PurePosixPath(file).name != file or PureWindowsPath(file).name != file:
-            raise in_file(label, f"names the shard {shown(file)!r}", "expected a file name in the index's own folder")
+            raise in_file(label, f"names the shard '{shown(file)}'", "expected a file name in the index's own folder")
     return dict(found)

@@ -37,8 +37,10 @@ ROWS = {
     "EXPANDED_FREELY": f"take in the file, together | {limits.EXPANDED_FREELY // MIB} MiB |",
     "MOST_EXPANSION": f"arrays of an `.npz` of more than {limits.MOST_EXPANSION} times what they take in the file",
     "REPEATED_FREELY": f"whose strides repeat numbers | {limits.REPEATED_FREELY // MIB} MiB, or",
-    "LARGEST_TEXTS": f"| all texts of an `.npz` together | {limits.LARGEST_TEXTS // MIB} MiB, "
-    f"counting {limits.BYTES_OF_TEXT} bytes for each text besides its own |",
+    "LARGEST_TEXTS": "| all texts of an `.npz` together, or those in the lists of a `.pt`, each wherever it stands | "
+    f"{limits.LARGEST_TEXTS // MIB} MiB, "
+    f"counting {limits.BYTES_OF_TEXT} bytes for each text besides its own, which are {limits.BYTES_OF_CHARACTER} for",
+    "BYTES_OF_CHARACTER": f"its own, which are {limits.BYTES_OF_CHARACTER} for a character |",
     "BYTES_OF_TEXT": f"counting {limits.BYTES_OF_TEXT} bytes for each text",
     "MOST_PIPED": f"{limits.MOST_PIPED // GIB} GiB where the format does not say how many there will be |",
     "WRITER_SECONDS": f"| waiting for somebody to write to a named pipe | {limits.WRITER_SECONDS:g} seconds |",

@@ -121,6 +121,17 @@ def test_no_file_that_was_refused_is_kept_open(tmp_path):
     assert (ended.err.count("attn: error: "), ended.err.count("Too many")) == (len(files), 0)
 
 
+def test_a_missing_file_in_a_folder_of_many_is_told_soon(tmp_path):
+    """Of names that are compared with it each takes a millisecond."""
+    folder, missing = tmp_path / "many", f"{'y' * 100}{'x' * 130}.pt"
+    folder.mkdir()
+    for number in range(12_000):
+        (folder / f"{number:0230}.pt").touch()
+    (folder / missing.replace("y", "z", 1)).touch()
+    ended = warm("run", str(folder / missing))
+    refused(ended, names=folder / missing, says=("no such file", "there is "))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such file elsewhere")
 def test_a_resource_that_fails_hides_nothing_of_what_was_refused_before(tmp_path):
     path = tmp_path / "x.safetensors"
@@ -318,6 +329,26 @@ def test_standard_input_that_cannot_be_read_is_no_fault_of_the_folder_for_copies
 def test_standard_input_that_is_closed_is_refused():
     closed = "import os, sys; os.close(0); sys.stdin = None"
     refused(warm("run", "-", before=closed), names="-: standard input is closed")
+
+
+ONCE = """
+import os
+read, given = os.preadv, []
+def once(number, into, offset):
+    if given:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    given.append(number)
+    return read(number, into, offset)
+os.preadv = once
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="files are read otherwise there")
+def test_a_file_that_gives_something_once_is_told_as_one_that_cannot_be_read(tmp_path):
+    """As the kernel's messages, where there is one at the moment."""
+    path = tmp_path / "messages"
+    path.write_bytes(b"<6>[1.0] a word of the kernel's\n")
+    refused(warm("run", str(path), before=ONCE), names=f"{path}: ", says="Resource temporarily unavailable")
 
 
 @pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="root alone may read what the kernel says")

@@ -99,6 +99,16 @@ def huge_list():
     return {f"n{place}": numbers for place in range(1000)}
 
 
+def long_text():
+    """A text that stands in a thousand places and takes the room of one."""
+    return {**THREE, "tokens": ["x" * 2_000_000] * 1000}
+
+
+def long_names():
+    """Names that begin with one of 4,000 characters, which takes the room of one."""
+    return {**THREE, "p" * 4000: {f"{number:x}": Q for number in range(9000)}}
+
+
 NUMEL, OFFSET = b"K@t", b"QK\x00("  # 64 numbers, and where the tensor begins
 BROKEN = {
     "empty": (b"", "is empty"),
@@ -198,6 +208,9 @@ BROKEN = {
         "another byte order; expected little",
     ),
     "no names": (saved([Q, K, V]), "holds a list without names"),
+    "a name of half a character": (saved({"a\ud800": {**THREE}}), r"the name a\ud800 holds half a character; expected"),
+    "a text in many places": (lambda: saved(long_text()), "holds more than 64 MiB of texts in lists; expected less"),
+    "a name in many names": (lambda: saved(long_names()), "has more than 32 MiB of names; expected less"),
     "a list in many places": (lambda: saved(huge_list()), "has lists of more than 2000000 items"),
     "a list too long": (
         lambda: saved({**THREE, "x": list(range(300, 2_000_300))}),
@@ -213,7 +226,7 @@ BROKEN = {
 }
 
 
-LARGE = ("a list in many places", "a list too long", "a zip bomb")
+LARGE = ("a list in many places", "a list too long", "a text in many places", "a name in many names", "a zip bomb")
 SMALL = [case for case in BROKEN if case not in LARGE]
 
 

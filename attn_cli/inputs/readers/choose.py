@@ -47,7 +47,7 @@ def open_tensor_file(path: str, label: str | None = None) -> TensorFile:
         raise in_file(label, "a .npy file holds one array without a name", "expected a file of named tensors", hint)
     if suffix is None:
         wanted = "safetensors, .npz or .pt bytes" if label == STDIN else "a .safetensors, .npz, .pt or .pth file"
-        with file.stream() as stream:
+        with parsing(file, wanted), file.stream() as stream:
             seen = told_of(stream.read(LENGTH))
         raise in_file(label, "is in no format that attn knows", f"expected {wanted}", seen)
     return READERS[suffix](file)

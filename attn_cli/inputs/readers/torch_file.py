@@ -11,7 +11,17 @@ from torch import Tensor
 
 from attn_cli.attention.types import dtype_name
 from attn_cli.errors import in_file
-from attn_cli.inputs.limits import DEEPEST, LONGEST_NAME, MOST_NAMES, MOST_VISITED
+from attn_cli.inputs.limits import (
+    BYTES_OF_CHARACTER,
+    BYTES_OF_TEXT,
+    DEEPEST,
+    LARGEST_HEADER,
+    LARGEST_TEXTS,
+    LONGEST_NAME,
+    MIB,
+    MOST_NAMES,
+    MOST_VISITED,
+)
 from attn_cli.inputs.readers.arrays import scalar_text
 from attn_cli.inputs.readers.base import parsing, settled
 from attn_cli.inputs.readers.opened import OpenFile
@@ -38,6 +48,7 @@ class TorchFile:
         self._tensors: dict[str, Tensor] = {}
         self._texts: dict[str, str] = {}
         self._visited = 0
+        self._room_of_names, self._room_of_texts = LARGEST_HEADER, LARGEST_TEXTS
         with parsing(file, KIND):
             loaded = _named(load_plain(file), label)
             for count, (name, value) in enumerate(self._values(loaded, "")):
@@ -100,13 +111,25 @@ class TorchFile:
             raise in_file(self.path, f"is nested more than {DEEPEST} deep at {shown(name)}", f"expected {KIND}")
         for key, inner in _entries(value):
             dotted = f"{name}.{key}" if name else str(key)
-            if len(dotted) > LONGEST_NAME:
-                raise in_file(
-                    self.path, f"a name in it has {len(dotted)} characters", f"expected {LONGEST_NAME} at most"
-                )
+            self._check_name(dotted)
             yield dotted, inner
             if self._is_nested(inner):
                 yield from self._values(inner, dotted, depth + 1)
+
+    def _check_name(self, name: str) -> None:
+        """Refuse a name that is too long, alone or with all before it, or that no safetensors file could hold."""
+        if len(name) > LONGEST_NAME:
+            raise in_file(self.path, f"a name in it has {len(name)} characters", f"expected {LONGEST_NAME} at most")
+        self._room_of_names -= len(name)
+        if self._room_of_names < 0:
+            raise in_file(self.path, f"has more than {LARGEST_HEADER // MIB} MiB of names", "expected less")
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise in_file(
+                    self.path, f"the name {shown(name)} holds half a character", f"expected {KIND}"
+                ) from error
 
     def _is_nested(self, value: object) -> bool:
         """True for a dict, and for a list that holds tensors or dicts, whose entries are numbered."""
@@ -126,7 +149,12 @@ class TorchFile:
         self._visit(sum(len(value) for value in values if isinstance(value, (list, tuple))))
         flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
         if flat and all(isinstance(item, str) for item in flat):
-            self._texts[name] = json.dumps(values)
+            self._room_of_texts -= sum(BYTES_OF_CHARACTER * len(item) + BYTES_OF_TEXT for item in flat)
+            if self._room_of_texts < 0:
+                raise in_file(
+                    self.path, f"holds more than {LARGEST_TEXTS // MIB} MiB of texts in lists", "expected less"
+                )
+            self._texts[name] = json.dumps(values, ensure_ascii=False)
         elif flat and all(isinstance(item, (bool, int, float)) for item in flat):
             try:
                 self._tensors[name] = torch.tensor(values)
