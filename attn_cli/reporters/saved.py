@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -78,10 +79,15 @@ def write_tensors(tensors: dict[str, Tensor], path: str, metadata: dict[str, str
 
 
 def _prefixes(result: RunResult) -> list[str]:
-    """What stands before each call's names: nothing for a single call, else its prefix, made one where it has none."""
+    """What stands before each call's names: nothing for a single one, else its prefix, or one that no other has."""
     if len(result.calls) == 1:
         return [""]
-    return [one.call.prefix or f"calls.{number}" for number, one in enumerate(result.calls)]
+    taken, prefixes = {one.call.prefix for one in result.calls}, []
+    for number, one in enumerate(result.calls):
+        free = (name for place in count(number) if (name := f"calls.{place}") not in taken)
+        prefixes.append(one.call.prefix or next(free))
+        taken.add(prefixes[-1])
+    return prefixes
 
 
 def _tensors(call: CallResult) -> Iterator[tuple[str, Tensor]]:

@@ -56,6 +56,17 @@ def test_several_calls_stand_behind_their_prefix(tmp_path: Path) -> None:
     assert list(json.loads(metadata["calls"])) == ["layers.3", "layers.4", "calls.2"]
 
 
+def test_no_call_takes_the_prefix_of_another(tmp_path: Path) -> None:
+    cases = [Case(), Case(prefix="calls.0"), Case(prefix="calls.1")]
+    result = make_result(*cases)
+    save_outputs(result, str(tmp_path / "x.safetensors"))
+    tensors, metadata = _read(tmp_path / "x.safetensors")
+    for prefix, call in zip(["calls.2", "calls.0", "calls.1"], result.calls, strict=True):
+        assert call.outputs is not None
+        assert torch.equal(tensors[f"{prefix}.output"], call.outputs.output)
+    assert list(json.loads(metadata["calls"])) == ["calls.2", "calls.0", "calls.1"]
+
+
 def test_the_metadata_say_which_part_of_the_call_it_is(tmp_path: Path) -> None:
     case = Case(heads=2, layer=3, selection=Selection(batch=(4,), heads=(5, 7)))
     save_outputs(make_result(case), str(tmp_path / "x.safetensors"))
