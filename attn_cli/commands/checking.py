@@ -19,7 +19,7 @@ from attn_cli.commands.paging_files import FilesPlan
 from attn_cli.commands.running import part_of
 from attn_cli.commands.showing import Showing
 from attn_cli.errors import AttnError, InputError
-from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.loading import CallPlan, judge_all
 from attn_cli.inputs.names import without_step
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
@@ -118,6 +118,7 @@ def _check_file(
     checks = [check for check in CHECKS if check.rule.code in request.codes]
     options = RunOptions(request.device, request.dtype, request.backend)
     with open_calls(read) as source:
+        judge_all(source.plans)
         several, around = len(source.plans), _surroundings(source.plans)
         shown = None if page is None else page.of_file(source.plans)
         found = []

@@ -13,6 +13,7 @@ from attn_cli.benchmark.timing import ENOUGH_SECONDS
 from attn_cli.commands.paging import PagePlan, listed_pairs, write_out
 from attn_cli.commands.reading import files_of
 from attn_cli.commands.showing import Showing
+from attn_cli.inputs.loading import judge_all
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
 from attn_cli.inputs.types import LoadedCall
@@ -66,6 +67,7 @@ def run_file(read: ReadOptions, request: RunRequest) -> int:
     check_save(request.save, onto=files_of(read))
     start = time.perf_counter()
     with open_calls(read) as source:
+        judge_all(source.plans)
         results = []
         page = PagePlan.of(request.page, source.plans, request.top)
         with progress_bar() as progress:

@@ -16,7 +16,7 @@ from attn_cli.differences.shown import Inspect
 from attn_cli.differences.sides import Side
 from attn_cli.differences.types import CallDifference, DiffResult, SideRecord, TensorDifference
 from attn_cli.errors import InputError
-from attn_cli.inputs.loading import CallPlan
+from attn_cli.inputs.loading import CallPlan, judge_all
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.plans import plan_calls
 from attn_cli.inputs.readers.base import TensorFile
@@ -80,6 +80,7 @@ class _Diff:
     def result(self) -> DiffResult:
         options, notes = self.options, [*self._saved_notes(), *self._text_notes()]
         matched = self._matched(notes)
+        judge_all(plan for pair in matched.pairs for plan in pair)
         parts = len(matched.pairs) + (not options.is_one_input)
         tensors: tuple[TensorDifference, ...] = ()
         pairing = Pairing((), (), ())

@@ -37,23 +37,28 @@ def lengths_from_flag(path: str, given: Sequence[int] | Sequence[Sequence[int]],
     return torch.tensor(flat, dtype=torch.int64).reshape(shape)
 
 
-def lengths_from_file(file: TensorFile, info: TensorInfo, sizes: CallSizes) -> Tensor:
-    """A tensor of valid lengths as ``(B,)`` or ``(B, Sq)`` int64; floats are taken where they are whole.
-
-    Its shape and dtype are checked before its numbers are read.
+def judge_lengths(path: str, info: TensorInfo, sizes: CallSizes) -> None:
+    """Refuse a tensor of valid lengths by its shape or dtype.
 
     Raises:
-        InputError: where it has another shape, or a number that is not whole and from 0 to Sk.
+        InputError: where it is not (B,) or (B, Sq), or can hold no whole numbers.
     """
-    path = file.path
     if info.dtype == "bool" or info.dtype.startswith("complex"):
         raise in_file(path, describe(info), "expected whole numbers, the keys that each batch item may attend to")
     _check_shape(path, describe(info), info.shape, sizes)
+
+
+def lengths_from_file(file: TensorFile, info: TensorInfo, sizes: CallSizes) -> Tensor:
+    """Valid lengths that :func:`judge_lengths` let pass, as int64; floats are taken where they are whole.
+
+    Raises:
+        InputError: where a number is not whole and from 0 to Sk.
+    """
     numbers = file.read(info.name).to(torch.float64)  # whole numbers up to 2**53 stay exact
     is_broken = ~((numbers >= 0) & (numbers <= sizes.keys) & (numbers == numbers.round()))
     if bool(is_broken.any()):
         place = int(is_broken.flatten().to(torch.uint8).argmax())
-        raise _broken(path, describe(info), f"{numbers.flatten()[place].item():g}", place, info.shape, sizes)
+        raise _broken(file.path, describe(info), f"{numbers.flatten()[place].item():g}", place, info.shape, sizes)
     return numbers.to(torch.int64)
 
 

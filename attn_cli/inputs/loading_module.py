@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from attn_cli.attention.types import LinearWeights, ModuleInputs, Rules
+from attn_cli.attention.selection import Selection
+from attn_cli.attention.types import ModuleInputs, Rules
 from attn_cli.errors import in_file
 from attn_cli.inputs.dtypes import dtype_conventions
-from attn_cli.inputs.linear import InputProjections, ModuleSizes, module_sizes, read_inputs, read_output, used_infos
+from attn_cli.inputs.linear import (
+    InputShapes,
+    ModuleSizes,
+    judge_inputs,
+    judge_output,
+    module_sizes,
+    read_inputs,
+    read_output,
+    used_infos,
+)
 from attn_cli.inputs.names import HIDDEN, MODULE
 from attn_cli.inputs.planned import Infos, Planned, loaded, with_roles
 from attn_cli.inputs.projections import Projections
-from attn_cli.inputs.rules import read_rules
+from attn_cli.inputs.rules import judge_rules, read_rules
 from attn_cli.inputs.selecting import check_selection
 from attn_cli.inputs.settings import FILE, Settings
 from attn_cli.inputs.text import describe, shown
@@ -27,23 +37,54 @@ from attn_cli.inputs.validation import (
 )
 
 
-def load_module(plan: Planned) -> LoadedCall:
-    """Read the call; its sizes are checked before its numbers are read.
+@dataclass(frozen=True)
+class JudgedModule:
+    """What names, shapes and dtypes say of the call.
+
+    Attributes:
+        settings: what flags and metadata say.
+        sizes: of the whole call.
+        shapes: of the input projections.
+        selection: the part to inspect.
+    """
+
+    settings: Settings
+    sizes: CallSizes
+    shapes: InputShapes
+    selection: Selection
+
+
+def judge_module(plan: Planned) -> JudgedModule:
+    """Judge the call by names, shapes and dtypes; no tensor is read.
 
     Raises:
         InputError: where a tensor is not what it has to be.
     """
     assert plan.projections is not None  # a plan without weights is refused before
-    file, settings, infos = plan.file, plan.settings(), plan.infos
-    known = _known_sizes(file.path, infos, settings)
+    file, settings = plan.file, plan.settings()
+    known = _known_sizes(file.path, plan.infos, settings)
     whole = CallSizes(known.batch, known.heads, 1, known.queries, known.keys, 1, 1)
     selection = check_selection(file.path, plan.options, whole)
-    linear = read_inputs(plan.weights, plan.projections, known)
-    sizes = module_sizes(plan.weights.path, linear, known)
-    output = read_output(plan.weights, plan.projections, sizes.heads, sizes.value_dim)
-    rules = read_rules(file, plan.call, sizes, settings, plan.options)
-    tokens = plan.tokens(sizes)
-    inputs = _module(plan, sizes, linear, output, rules.rules, tokens.ids)
+    shapes = judge_inputs(plan.weights, plan.projections, known)
+    sizes = module_sizes(plan.weights.path, shapes, known)
+    judge_output(plan.weights, plan.projections, sizes.heads, sizes.value_dim)
+    judge_rules(file, plan.call, sizes, plan.options)
+    plan.tokens(sizes).judge()
+    return JudgedModule(settings, sizes, shapes, selection)
+
+
+def load_module(plan: Planned) -> LoadedCall:
+    """Read the call; it is judged before its numbers are read.
+
+    Raises:
+        InputError: where a tensor is not what it has to be.
+    """
+    assert plan.projections is not None  # a plan without weights is refused before
+    judged, infos = judge_module(plan), plan.infos
+    settings, sizes = judged.settings, judged.sizes
+    rules = read_rules(plan.file, plan.call, sizes, settings, plan.options)
+    tokens = plan.tokens(sizes).read()
+    inputs = _module(plan, plan.projections, judged, rules.rules, tokens.ids)
     used = used_infos(plan.weights, plan.projections)
     tensors = (*_own_infos(plan), *used)
     said = [
@@ -51,22 +92,18 @@ def load_module(plan: Planned) -> LoadedCall:
         *dtype_conventions([*infos, *used]),
         Convention("projections", _projections_text(plan.projections), FILE),
     ]
-    return loaded(plan, inputs, sizes, selection, rules, tokens, tensors, said, plan.recorded(sizes))
+    return loaded(plan, inputs, sizes, judged.selection, rules, tokens, tensors, said, plan.recorded(sizes))
 
 
 def _module(
-    plan: Planned,
-    sizes: CallSizes,
-    linear: InputProjections,
-    output: LinearWeights | None,
-    rules: Rules,
-    token_ids: Tensor | None,
+    plan: Planned, projections: Projections, judged: JudgedModule, rules: Rules, token_ids: Tensor | None
 ) -> ModuleInputs:
     """The whole module's call, its tensors as the file has them."""
     queries, keys, values = (_batched(plan.file.read(name)) for name in plan.call.triple)
-    W_q, W_k, W_v = linear.W_q.layer, linear.W_k.layer, linear.W_v.layer
-    heads, kv_heads = sizes.heads, sizes.kv_heads
-    return ModuleInputs(queries, keys, values, W_q, W_k, W_v, output, heads, kv_heads, rules, token_ids)
+    W_q, W_k, W_v = read_inputs(plan.weights, projections, judged.shapes)
+    W_o = read_output(plan.weights, projections)
+    heads, kv_heads = judged.sizes.heads, judged.sizes.kv_heads
+    return ModuleInputs(queries, keys, values, W_q, W_k, W_v, W_o, heads, kv_heads, rules, token_ids)
 
 
 def _known_sizes(path: str, infos: Infos, settings: Settings) -> ModuleSizes:

@@ -57,8 +57,52 @@ class Constraint:
         return role_of(self.leaf) == KEY_PADDING
 
 
+@dataclass(frozen=True)
+class ConstraintAxes:
+    """How a mask or bias is to be read.
+
+    Attributes:
+        role: that its name gives it.
+        is_flat: whether it is (B, Sk).
+        shape: its four axes, ``(B or 1, Hq or 1, Sq or 1, Sk or 1)``.
+        reading: how they were read, where that was to be decided.
+    """
+
+    role: str | None
+    is_flat: bool
+    shape: tuple[int, ...]
+    reading: str
+
+
+def judge_constraint(path: str, info: TensorInfo, sizes: CallSizes) -> ConstraintAxes:
+    """Decide by name, shape and dtype how one mask or bias is to be read.
+
+    Args:
+        path: of the file that holds it.
+        info: of it.
+        sizes: of the call.
+
+    Raises:
+        InputError: where its shape does not broadcast, or numbers of its dtype have no clear meaning.
+    """
+    leaf = split_name(info.name)[1]
+    role = role_of(leaf)
+    is_flat = _is_flat(role, info.shape, sizes)
+    flat = (sizes.batch, 1, 1, sizes.keys), "(B, Sk)"
+    axes = ConstraintAxes(role, is_flat, *(flat if is_flat else four_axes(path, info, sizes)))
+    if info.dtype.startswith(("float", "bfloat")):
+        if role == MASK and leaf.lower() != "attn_mask":
+            raise _no_mask(path, info, "a float mask is added to the logits: call it bias")
+    elif role in (ADDITIVE, BIAS):
+        hint = "a boolean mask is called mask" if info.dtype == "bool" else None
+        raise in_file(path, describe(info), "expected float numbers, which are added to the logits", hint)
+    elif info.dtype.startswith("complex"):
+        raise _no_mask(path, info)
+    return axes
+
+
 def read_constraint(file: TensorFile, name: str, sizes: CallSizes, polarity: str) -> Constraint:
-    """Read one mask or bias; its shape is checked before its numbers are read.
+    """Read one mask or bias; its shape is judged before its numbers are read.
 
     Args:
         file: that holds it.
@@ -67,28 +111,20 @@ def read_constraint(file: TensorFile, name: str, sizes: CallSizes, polarity: str
         polarity: ``"keep"`` or ``"drop"``, what True means in a mask whose name does not say so.
 
     Raises:
-        InputError: where its shape does not broadcast, or its numbers have no clear meaning.
+        InputError: as :func:`judge_constraint`, or where its numbers have no clear meaning.
     """
     path, info = file.path, file.info(name)
-    role = role_of(split_name(name)[1])
-    is_flat = _is_flat(role, info.shape, sizes)
-    flat = (sizes.batch, 1, 1, sizes.keys), "(B, Sk)"
-    shape, reading = flat if is_flat else four_axes(path, info, sizes)
-    x = file.read(name).reshape(shape)  # (B or 1, Hq or 1, Sq or 1, Sk or 1)
+    axes = judge_constraint(path, info, sizes)
+    x = file.read(name).reshape(axes.shape)
     x = x.to(torch.float32) if is_float8(info.dtype) else x
-    if role == KEY_PADDING:
-        return _key_padding(path, info, x, reading if is_flat else "")
-    if is_flat:
-        return _key_mask(path, info, x, reading)
+    if axes.role == KEY_PADDING:
+        return _key_padding(path, info, x, axes.reading if axes.is_flat else "")
+    if axes.is_flat:
+        return _key_mask(path, info, x, axes.reading)
     if x.is_floating_point():
-        if role == MASK and split_name(name)[1].lower() != "attn_mask":
-            raise _no_mask(path, info, "a float mask is added to the logits: call it bias")
-        return Constraint(info, bias=x, reading=reading)
-    if role in (ADDITIVE, BIAS):
-        hint = "a boolean mask is called mask" if x.dtype == torch.bool else None
-        raise in_file(path, describe(info), "expected float numbers, which are added to the logits", hint)
+        return Constraint(info, bias=x, reading=axes.reading)
     keep = _as_bool(path, info, x)
-    return Constraint(info, keep=keep if polarity == "keep" else ~keep, reading=reading)
+    return Constraint(info, keep=keep if polarity == "keep" else ~keep, reading=axes.reading)
 
 
 def _is_flat(role: str | None, shape: tuple[int, ...], sizes: CallSizes) -> bool:
@@ -120,8 +156,6 @@ def _is_ones_and_zeros(x: Tensor) -> bool:
 def _as_bool(path: str, info: TensorInfo, x: Tensor) -> Tensor:
     if x.dtype == torch.bool:
         return x
-    if x.is_complex():
-        raise _no_mask(path, info)
     is_other = (x != 0) & (x != 1)
     if bool(is_other.any()):
         raise _no_mask(path, info, found=f": found {x[is_other][0].item()}")

@@ -18,7 +18,7 @@ from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.recorded import ReadRecord, read_recorded
 from attn_cli.inputs.rules import ReadRules, aligns_by_default
 from attn_cli.inputs.settings import FILE, Metadata, Settings, align_name, read_settings
-from attn_cli.inputs.tokens import ReadTokens, read_call_tokens
+from attn_cli.inputs.tokens import CallTokens, ReadTokens
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
 from attn_cli.inputs.validation import CallSizes
 
@@ -87,13 +87,9 @@ class Planned:
             weights = Metadata(self.weights.path, self.projections.root, self.weights.metadata)
         return read_settings(self.options, self.metadata, weights)
 
-    def tokens(self, sizes: CallSizes) -> ReadTokens:
-        """What is known of the keys.
-
-        Raises:
-            InputError: where token ids or texts do not fit the call.
-        """
-        return read_call_tokens(self.file, self.call.token_ids, self.metadata, self.given, sizes)
+    def tokens(self, sizes: CallSizes) -> CallTokens:
+        """Where what is known of the keys stands."""
+        return CallTokens(self.file, self.call.token_ids, self.metadata, self.given, sizes)
 
     def kept_heads(self, sizes: CallSizes) -> tuple[KeptHeads | None, list[Convention]]:
         """The heads that a recording kept, where it left some out."""

@@ -14,11 +14,12 @@ from attn_cli.attention.types import Rules
 from attn_cli.errors import in_file
 from attn_cli.inputs.calls import CallNames
 from attn_cli.inputs.lengths import FLAG as LENGTHS_FLAG
-from attn_cli.inputs.lengths import lengths_from_file, lengths_from_flag, lengths_text
+from attn_cli.inputs.lengths import judge_lengths, lengths_from_file, lengths_from_flag, lengths_text
 from attn_cli.inputs.masking import (
     Constraint,
     combined_bias,
     combined_keep,
+    judge_constraint,
     mask_text,
     read_constraint,
     repeats_lengths,
@@ -43,19 +44,35 @@ class ReadRules:
     constraints: tuple[Constraint, ...] = ()
 
 
+def judge_rules(file: TensorFile, call: CallNames, sizes: CallSizes, options: ReadOptions) -> None:
+    """Refuse mask, bias, lengths or sinks of one call by name, shape and dtype; none of them is read.
+
+    Raises:
+        InputError: where one does not fit the call.
+    """
+    if options.valid_lens is not None:
+        lengths_from_flag(file.path, options.valid_lens, sizes)
+    elif call.valid_lens is not None:
+        judge_lengths(file.path, file.info(call.valid_lens), sizes)
+    for name in call.constraints:
+        judge_constraint(file.path, file.info(name), sizes)
+    if call.sinks is not None:
+        _judge_sinks(file.path, file.info(call.sinks), sizes)
+
+
 def read_rules(
     file: TensorFile, call: CallNames, sizes: CallSizes, settings: Settings, options: ReadOptions
 ) -> ReadRules:
-    """Mask, bias, sinks and numbers of one call.
+    """Mask, bias, sinks and numbers of one call that :func:`judge_rules` let pass.
 
     Raises:
-        InputError: where a tensor does not fit the call, or its meaning is unclear.
+        InputError: where the numbers of a tensor do not fit the call, or have no clear meaning.
     """
     lens, lens_info = _lengths(file, call, sizes, options)
     constraints = tuple(_constraint(file, name, sizes, settings) for name in call.constraints)
     repeated = _repeated(file, call, constraints, sizes, lens if options.valid_lens is None else None)
     applied = tuple(constraint for constraint in constraints if constraint not in repeated)
-    sinks, sinks_info = _sinks(file, call, sizes)
+    sinks, sinks_info = _sinks(file, call)
     mask = MaskRule(
         sizes.keys,
         aligned_places(sizes.queries, sizes.keys, settings.align.value),
@@ -110,13 +127,16 @@ def _own_lengths(file: TensorFile, name: str, sizes: CallSizes) -> Tensor | None
     return file.read(name).to(torch.float64)
 
 
-def _sinks(file: TensorFile, call: CallNames, sizes: CallSizes) -> tuple[Tensor | None, TensorInfo | None]:
+def _judge_sinks(path: str, info: TensorInfo, sizes: CallSizes) -> None:
+    check_floating(path, info)
+    if info.shape != (sizes.heads,):
+        raise in_file(path, describe(info), f"expected ({sizes.heads},), one logit a query head")
+
+
+def _sinks(file: TensorFile, call: CallNames) -> tuple[Tensor | None, TensorInfo | None]:
     if call.sinks is None:
         return None, None
     info = file.info(call.sinks)
-    check_floating(file.path, info)
-    if info.shape != (sizes.heads,):
-        raise in_file(file.path, describe(info), f"expected ({sizes.heads},), one logit a query head")
     x = file.read(info.name)
     return x.to(torch.float32) if is_float8(info.dtype) else x, replace(info, role=SINKS)
 

@@ -44,33 +44,45 @@ class ReadTokens:
     conventions: tuple[Convention, ...] = ()
 
 
-def read_call_tokens(
-    file: TensorFile, name: str | None, metadata: Metadata, given: GivenTokens, sizes: CallSizes
-) -> ReadTokens:
-    """Ids and texts of one call: what the flags give, else the file's own.
+@dataclass(frozen=True)
+class CallTokens:
+    """Ids and texts of one call before they are read: what the flags give, else the file's own.
 
-    Args:
+    Attributes:
         file: that holds the call.
         name: of its own tensor of ids, or None.
         metadata: of the call.
         given: by the flags.
         sizes: of the call.
-
-    Raises:
-        InputError: where ids or texts that were given do not fit the call, or the file's own ids do not.
     """
-    return _Call(file, name, metadata, given, sizes).read()
 
-
-@dataclass(frozen=True)
-class _Call:
     file: TensorFile
     name: str | None
     metadata: Metadata
     given: GivenTokens
     sizes: CallSizes
 
+    def judge(self) -> None:
+        """Refuse them by how many there are, and ids by their dtype; no tensor is read.
+
+        Raises:
+            InputError: where ids or texts that were given do not fit the call, or the file's own ids do not.
+        """
+        if self.given.ids is not None:
+            self._check_fit(self.given.ids, "ids")
+        else:
+            info = self._own_ids()
+            if info is not None:
+                _judge_ids(self.file.path, info, self.sizes, is_cut=self._is_cut(info))
+        if self.given.texts is not None:
+            self._check_fit(self.given.texts, "texts")
+
     def read(self) -> ReadTokens:
+        """What :meth:`judge` let pass.
+
+        Raises:
+            InputError: where an id is too large.
+        """
         found = self._ids()
         tokenizer = self.given.tokenizer
         if self.given.texts is not None:
@@ -92,32 +104,46 @@ class _Call:
         if self.given.ids is not None:
             rows, said = self._fitted(self.given.ids, "ids")
             return ReadTokens(torch.tensor(rows, dtype=torch.int64), conventions=(said,))
-        chosen = self.given.tensor_of(self.metadata.prefix)
-        name = self.name if chosen is None else chosen
-        if name is None:
+        info = self._own_ids()
+        if info is None:
             return ReadTokens()
-        info = self.file.info(name)
-        is_longer = len(info.shape) in (1, 2) and info.shape[-1] > self.sizes.keys
-        is_cut = chosen is not None and self._may_be_longer and is_longer
-        cut = self._cut(info.shape[-1]) if is_cut else ""
-        ids = read_token_ids(self.file, info, self.sizes, is_cut=is_cut)
-        told = () if chosen is None else (Convention(KEY, f"ids of {shown(name)}{cut}", TOKENS_FLAG),)
+        ids = _read_ids(self.file, info, self.sizes)
+        cut = self._cut(info.shape[-1]) if self._is_cut(info) else ""
+        told = () if self._chosen is None else (Convention(KEY, f"ids of {shown(info.name)}{cut}", TOKENS_FLAG),)
         return ReadTokens(ids, tensors=(replace(info, role=TOKEN_IDS),), conventions=told)
 
-    def _fitted(self, given: Rows[T], what: str) -> tuple[tuple[tuple[T, ...], ...], Convention]:
-        """One row a batch item, one entry a key.
+    @property
+    def _chosen(self) -> str | None:
+        """The tensor of ids that a flag names."""
+        return self.given.tensor_of(self.metadata.prefix)
+
+    def _own_ids(self) -> TensorInfo | None:
+        """The tensor of ids in the file."""
+        chosen = self._chosen
+        name = self.name if chosen is None else chosen
+        return None if name is None else self.file.info(name)
+
+    def _is_cut(self, info: TensorInfo) -> bool:
+        is_longer = len(info.shape) in (1, 2) and info.shape[-1] > self.sizes.keys
+        return is_longer and self._chosen is not None and self._may_be_longer
+
+    def _check_fit(self, given: Rows[T], what: str) -> None:
+        """Refuse other than one row a batch item, one entry a key.
 
         Raises:
             InputError: where there are others.
         """
-        keys, rows = self.sizes.keys, given.rows
-        lengths = {len(row) for row in rows}
+        keys, lengths = self.sizes.keys, {len(row) for row in given.rows}
         fits = lengths == {keys} or (self._may_be_longer and min(lengths) >= keys)
-        if len(rows) != self.sizes.batch or not fits:
+        if len(given.rows) != self.sizes.batch or not fits:
             raise self._unfit(f"{given.size} {what}")
+
+    def _fitted(self, given: Rows[T], what: str) -> tuple[tuple[tuple[T, ...], ...], Convention]:
+        """One row a batch item, one entry a key, and what there is to say."""
+        keys, lengths = self.sizes.keys, {len(row) for row in given.rows}
         cut = self._cut(*lengths) if lengths != {keys} else ""
         said = Convention(KEY, f"{what} of {shown(self.given.source)}{cut}", TOKENS_FLAG)
-        return tuple(row[:keys] for row in rows), said
+        return tuple(row[:keys] for row in given.rows), said
 
     @property
     def _may_be_longer(self) -> bool:
@@ -135,28 +161,29 @@ class _Call:
         return in_file(self.given.source, f"{TOKENS_FLAG} has {found}", expected, hint)
 
 
-def read_token_ids(file: TensorFile, info: TensorInfo, sizes: CallSizes, *, is_cut: bool = False) -> Tensor:
-    """Token ids as ``(B, Sk)`` int64; ``(Sk,)`` is a batch of one. They are checked before they are read.
+def _judge_ids(path: str, info: TensorInfo, sizes: CallSizes, *, is_cut: bool) -> None:
+    """Refuse token ids that are neither (B, Sk) nor, in a batch of one, (Sk,), or no whole numbers.
 
     Args:
-        file: that holds them.
+        path: of the file that holds them.
         info: of their tensor.
         sizes: of the call.
         is_cut: there are more in a row than keys, of which the first count.
-
-    Raises:
-        InputError: where the shape is another, or they are no whole numbers.
     """
-    path, wanted = file.path, (sizes.batch, sizes.keys)
+    wanted = (sizes.batch, sizes.keys)
     shape = (*info.shape[:-1], sizes.keys) if is_cut else info.shape
     if info.dtype.startswith(("bool", "float", "bfloat", "complex")):
         raise in_file(path, describe(info), "expected whole numbers, a token id a key")
     if shape != wanted and not (sizes.batch == 1 and shape == wanted[1:]):
         raise in_file(path, describe(info), f"expected {wanted}, a token id a key")
+
+
+def _read_ids(file: TensorFile, info: TensorInfo, sizes: CallSizes) -> Tensor:
+    """Token ids as ``(B, Sk)`` int64; ``(Sk,)`` is a batch of one."""
     x = file.read(info.name)[..., : sizes.keys]
-    ids = x.to(torch.int64).reshape(wanted)
+    ids = x.to(torch.int64).reshape(sizes.batch, sizes.keys)
     if x.dtype == torch.uint64 and bool((ids < 0).any()):
-        raise in_file(path, f"{describe(info)}: found a number above {LARGEST_ID}", "expected token ids up to it")
+        raise in_file(file.path, f"{describe(info)}: found a number above {LARGEST_ID}", "expected token ids up to it")
     return ids
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attn_cli.attention.types import LinearWeights, dtype_name
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import TensorInfo
@@ -71,53 +70,50 @@ def check_groups(path: str, q_name: str, heads: int, kv_heads: int, hint: str | 
 
 
 @dataclass(frozen=True)
-class NamedLayer:
-    """A linear layer and how messages name its weight."""
+class LayerShape:
+    """A linear layer before its numbers are read.
 
-    name: str
-    layer: LinearWeights
+    Attributes:
+        info: the weight as a message describes it, ``(out_features, in_features)`` as in ``torch.nn.Linear``.
+        bias: the shape of the bias, or None.
+    """
 
-    @property
-    def info(self) -> TensorInfo:
-        """The weight as a message describes it."""
-        weight = self.layer.weight
-        return TensorInfo(self.name, tuple(weight.shape), dtype_name(weight.dtype))
+    info: TensorInfo
+    bias: tuple[int, ...] | None = None
 
 
-def check_in_features(path: str, named: NamedLayer, features: int, source: str) -> None:
+def check_in_features(path: str, layer: LayerShape, features: int, source: str) -> None:
     """Refuse a layer that does not take ``features`` inputs.
 
     Args:
         path: of the layer's file.
-        named: the layer.
+        layer: the layer.
         features: how many it has to take.
         source: where they come from, for the message.
     """
-    found = named.layer.weight.shape[1]
+    found = layer.info.shape[1]
     if found != features:
-        raise in_file(path, f"{describe(named.info)}: {found} input features", f"expected {features}, {source}")
+        raise in_file(path, f"{describe(layer.info)}: {found} input features", f"expected {features}, {source}")
 
 
-def check_bias(path: str, named: NamedLayer) -> None:
+def check_bias(path: str, layer: LayerShape) -> None:
     """Refuse a bias that is not one number an output feature."""
-    weight, bias = named.layer.weight, named.layer.bias
-    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise in_file(
-            path, f"{describe(named.info)} with a bias of shape {tuple(bias.shape)}", f"expected ({weight.shape[0]},)"
-        )
+    features = layer.info.shape[0]
+    if layer.bias is not None and layer.bias != (features,):
+        raise in_file(path, f"{describe(layer.info)} with a bias of shape {layer.bias}", f"expected ({features},)")
 
 
-def cut(path: str, named: NamedLayer, heads: int, what: str) -> int:
+def cut(path: str, layer: LayerShape, heads: int, what: str) -> int:
     """Features a head of a projection with ``heads`` of them.
 
     Raises:
         InputError: where its output features cannot be cut evenly.
     """
-    features = int(named.layer.weight.shape[0])
+    features = layer.info.shape[0]
     if features % heads:
         raise in_file(
             path,
-            f"{describe(named.info)}: {features} output features",
+            f"{describe(layer.info)}: {features} output features",
             f"expected a multiple of {heads}, the {what}",
             "--num-heads and --num-kv-heads say how many there are",
         )
