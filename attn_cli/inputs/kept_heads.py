@@ -39,17 +39,18 @@ class KeptHeads:
 
 def read_kept_heads(metadata: Metadata, sizes: CallSizes) -> tuple[KeptHeads | None, Convention | None]:
     """What the metadata says, and what to tell of it; None where every head is there."""
-    said = metadata.find(HEADS)
+    said = metadata.parsed(HEADS, kept_numbers)
     if said is None:
         return None, None
+    name, numbers = said
+    if numbers is not None and len(numbers) != sizes.heads:
+        found = f"{len(numbers)} numbers for {sizes.heads} query heads"
+        return None, Convention(NAME, f"not used: {shown(name)} has {found}", METADATA)
     total = metadata.find(TOTAL)
-    kept = _parsed(said[1], None if total is None else total[1])
+    kept = None if numbers is None or total is None else _kept(numbers, total[1])
     if kept is None:
-        expected = f"{shown(said[0])} is no list of head numbers below {TOTAL}"
+        expected = f"{shown(name)} is no list of head numbers below {TOTAL}"
         return None, Convention(NAME, f"not used: {expected}", METADATA)
-    if len(kept.numbers) != sizes.heads:
-        found = f"{len(kept.numbers)} numbers for {sizes.heads} query heads"
-        return None, Convention(NAME, f"not used: {shown(said[0])} has {found}", METADATA)
     is_whole = len(kept.numbers) == kept.total and kept.numbers == tuple(range(kept.total))
     return (None, None) if is_whole else (kept, Convention(NAME, kept.text, METADATA))
 
@@ -66,9 +67,8 @@ def kept_numbers(text: str) -> tuple[int, ...] | None:
     return tuple(numbers) if is_list and numbers and len(set(numbers)) == len(numbers) else None
 
 
-def _parsed(text: str, total: str | None) -> KeptHeads | None:
-    numbers = kept_numbers(text)
-    if numbers is None or total is None or not (total.isascii() and total.isdecimal() and len(total) <= 10):
+def _kept(numbers: tuple[int, ...], total: str) -> KeptHeads | None:
+    if not (total.isascii() and total.isdecimal() and len(total) <= 10):
         return None
     return KeptHeads(numbers, int(total)) if max(numbers) < int(total) < MOST else None
 

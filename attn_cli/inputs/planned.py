@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
@@ -44,6 +45,7 @@ class Planned:
         options: what the flags say.
         unused: tensors of ``file`` that no call uses.
         given: what the flags say about the keys.
+        known: what long texts of ``file`` were found to say, for all of its calls.
     """
 
     prefix: str
@@ -55,6 +57,7 @@ class Planned:
     options: ReadOptions
     unused: tuple[TensorInfo, ...]
     given: GivenTokens
+    known: dict[str, Any] = field(repr=False)
 
     @property
     def infos(self) -> Infos:
@@ -65,7 +68,7 @@ class Planned:
     @property
     def metadata(self) -> Metadata:
         """The file's text values as they apply to this call."""
-        return Metadata(self.file.path, self.prefix, self.file.metadata)
+        return Metadata(self.file.path, self.prefix, self.file.metadata, self.known)
 
     def check_unchanged(self) -> None:
         """Refuse files that changed since they were opened: no result of theirs is to be told.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.call_site import LAST_CALL, call_number
@@ -47,6 +48,7 @@ class _Planner:
     file: TensorFile
     weights: TensorFile | None
     _found_near: dict[tuple[object, ...], list[Projections]] = field(default_factory=dict)
+    _known: dict[str, Any] = field(default_factory=dict)
 
     def plans(self) -> tuple[CallPlan, ...]:
         """The plans, each with its weights."""
@@ -77,7 +79,7 @@ class _Planner:
         if layer is None and layers is not None and not call.is_projected:
             layer = layers.layer
         weights = self.weights or self.file
-        return CallPlan(call.prefix, layer, call, self.file, layers, weights, self.options, unused, given)
+        return CallPlan(call.prefix, layer, call, self.file, layers, weights, self.options, unused, given, self._known)
 
     def _found(self, projections: Sequence[Projections]) -> FoundCalls:
         """The calls of the file, or the one that the flags name."""

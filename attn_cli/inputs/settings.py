@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from attn_cli.errors import UsageError, in_file
 from attn_cli.inputs.names import join, with_parents
@@ -57,16 +57,28 @@ class Metadata:
         path: of the file.
         prefix: of the call; its own values win over those of what it stands in.
         texts: by name.
+        known: by name what long texts were found to say; one for all calls of a file.
     """
 
     path: str
     prefix: str
     texts: Mapping[str, str]
+    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, key: str) -> tuple[str, str] | None:
         """The full name and the text of the nearest value called ``key``."""
         full = (join(parent, key) for parent in with_parents(self.prefix))
         return next(((name, self.texts[name]) for name in full if name in self.texts), None)
+
+    def parsed(self, key: str, parse: Callable[[str], T]) -> tuple[str, T] | None:
+        """The full name of the nearest value called ``key`` and what it says; each text is parsed once a file."""
+        said = self.find(key)
+        if said is None:
+            return None
+        name, text = said
+        if name not in self.known:
+            self.known[name] = parse(text)
+        return name, self.known[name]
 
 
 @dataclass(frozen=True)

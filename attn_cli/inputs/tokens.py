@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -189,28 +188,24 @@ def _read_ids(file: TensorFile, info: TensorInfo, sizes: CallSizes) -> Tensor:
 
 def read_tokens(metadata: Metadata, sizes: CallSizes) -> tuple[Tokens | None, Convention | None]:
     """The text of each key out of the metadata, or None with the reason where it does not fit this call."""
-    found = metadata.find(KEY)
+    found = metadata.parsed(KEY, _parsed)
     if found is None:
         return None, None
-    try:
-        tokens = _rows(json.loads(found[1]), sizes)
-    except (ValueError, RecursionError):
-        tokens = None
-    if tokens is not None:
+    tokens = found[1]
+    if tokens is not None and len(tokens) == sizes.batch and all(len(row) == sizes.keys for row in tokens):
         return tokens, None
     expected = f"{sizes.batch} lists of {sizes.keys} texts"
     return None, Convention(KEY, f"not used: they are not {expected}", METADATA)
 
 
-def _rows(value: object, sizes: CallSizes) -> Tokens | None:
-    """B rows of Sk texts; one bare row is a batch of one."""
+def _parsed(text: str) -> Tokens | None:
+    """Rows of texts, of whatever sizes; one bare row is that of a batch of one. None where they are something else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(value, list):
         return None
-    rows: Sequence[object] = value
-    if sizes.batch == 1 and all(isinstance(item, str) for item in value):
-        rows = [value]
-    texts = tuple(tuple(row) for row in rows if isinstance(row, list))
-    is_whole = len(rows) == len(texts) == sizes.batch and all(
-        len(row) == sizes.keys and all(isinstance(token, str) for token in row) for row in texts
-    )
-    return texts if is_whole else None
+    rows = [value] if all(isinstance(item, str) for item in value) else value
+    is_whole = all(isinstance(row, list) and all(isinstance(token, str) for token in row) for row in rows)
+    return tuple(tuple(row) for row in rows) if is_whole else None

@@ -119,6 +119,33 @@ def test_tokens_that_are_none_are_left_out_and_said_to_be(tmp_path):
         assert said["tokens"] == "not used: they are not 1 lists of 4 texts"
 
 
+COUNTING = """
+import json, sys
+plain = json.loads
+def loads(text, *given, **options):
+    if text == TEXT:
+        sys.stderr.write("parsed\\n")
+    return plain(text, *given, **options)
+json.loads = loads
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("tokens", json.dumps(["x" * 1000, "b", "c", "d"])), ("tokens", json.dumps([["x" * 1000] * 4] * 2)),
+        ("tokens", "[" + "9" * 1000 + "]"), ("heads", json.dumps([*range(1000)])), ("heads", "[" * 1001),
+    ],
+)  # fmt: skip
+def test_a_long_text_of_many_calls_is_parsed_once(tmp_path, key, text):
+    """Some 30 MB of tokens that apply to hundreds of calls would else take minutes."""
+    path = tmp_path / "x.safetensors"
+    save_file({f"layers.{layer}.{name}": x for layer in range(5) for name, x in heads().items()}, path, {key: text})
+    for command in (("run",), ("check",), ("diff", "--against-dtype", "float64")):
+        ended = accepted(warm(command[0], str(path), *command[1:], "--json", before=f"TEXT = {text!r}{COUNTING}"))
+        assert ended.err == "parsed\n", command
+
+
 def test_heads_that_are_none_are_left_out_and_said_to_be(tmp_path):
     texts = [{"heads": text, "total_heads": "8"} for text in NOT_HEADS]
     texts += [{"heads": "[0,5]", "total_heads": total} for total in ("x", "0", "-1", "5", "8.0", "٨", "1" + "0" * 30)]

@@ -45,6 +45,16 @@ def test_texts_in_a_json_file_win_over_those_of_the_file(one, tmp_path, value):
     assert said(found, "tokens") == [(f"texts of {words}", "--tokens")]
 
 
+def test_calls_share_one_reading_of_the_texts_that_stand_before_them_and_have_their_own(tmp_path):
+    calls = {f"layers.{layer}": heads(batch=1, keys=3 + (layer == 3)) for layer in range(4)}
+    tensors = {f"{prefix}.{name}": x for prefix, call in calls.items() for name, x in call.items()}
+    texts = {"tokens": '["a", "b", "c"]', "layers.1.tokens": '["d", "e", "f"]'}
+    found = load_all(write(tmp_path / "x.safetensors", tensors, texts))
+    assert [call.tokens for call in found] == [(("a", "b", "c"),), (("d", "e", "f"),), (("a", "b", "c"),), None]
+    assert found[0].tokens is found[2].tokens
+    assert said(found[3], "tokens") == [("not used: they are not 1 lists of 4 texts", "metadata")]
+
+
 @pytest.mark.parametrize("value", [[7, 8, 7], [[7, 8, 7]]])
 def test_ids_in_a_json_file_win_and_the_texts_of_the_file_are_not_theirs(one, tmp_path, value):
     ids = saved(tmp_path / "IDS.JSON", value)
