@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -160,10 +159,13 @@ def remove_unfinished(path: Path | None = None) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    """Remove as much of it as can be; but one file is open at a time, as there may be no more than made it."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            for name in os.listdir(path):
+                _remove(path / name)
+            path.rmdir()
+        else:
             path.unlink(missing_ok=True)
 
 

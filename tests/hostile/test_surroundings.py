@@ -5,7 +5,9 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from tests.cli.process import MINILM, ROOT, environment
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
@@ -83,6 +85,38 @@ def test_hardly_any_file_may_be_open(files, tmp_path):
             assert ended.returncode in (0, 2, 3), ended.err
             assert "Traceback" not in ended.err
             assert "fault of attn" not in ended.err
+
+
+@pytest.mark.parametrize("files", [6, 7, 8, 9])
+def test_a_file_that_the_system_does_not_let_be_opened_is_no_bad_file(files, tmp_path):
+    """Whoever opens it: PyTorch has a fault of its own for that, with a path that the system's own files have."""
+    tensors = [(name, torch.ones(1, 2, 3, 4)) for name in "qkv"]
+    torch.save(dict(tensors), tmp_path / "x.pt")
+    torch.save(dict(tensors), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "x.npz", **{name: x.numpy() for name, x in tensors})
+    for name, x in tensors:
+        np.save(tmp_path / f"{name}.npy", x.numpy())
+    three = ("--q", "q.npy", "--k", "k.npy", "--v", "v.npy")
+    with unharmed(tmp_path):
+        for arguments in (("run", "x.pt"), ("check", "x.pt"), ("diff", "x.pt", "x.npz"), ("run", "old.pt"),
+                          ("run", "x.npz"), ("run", *three)):  # fmt: skip
+            ended = warm(*arguments, cwd=tmp_path, limits={"RLIMIT_NOFILE": files})
+            if ended.returncode:
+                assert (ended.returncode, "Too many open files" in ended.err) == (3, True), ended.err
+                assert "/proc/" not in ended.err.splitlines()[-1]
+                assert "errno" not in ended.err
+
+
+@pytest.mark.parametrize("files", [5, 6, 7])
+@pytest.mark.parametrize("output", ["x.safetensors", "x.jsonl"])
+def test_a_recording_with_hardly_any_file_open_leaves_nothing_else(files, output, tmp_path):
+    script, out = tmp_path / "program.py", tmp_path / "out"
+    script.write_text("import torch; torch.nn.functional.scaled_dot_product_attention(*[torch.ones(1, 1, 2, 4)] * 3)")
+    out.mkdir()
+    stats = ["--stats"] if output.endswith("jsonl") else []
+    ended = warm("record", *stats, "-o", str(out / output), str(script), limits={"RLIMIT_NOFILE": files})
+    assert ended.returncode in (0, 3), ended.err
+    assert os.listdir(out) == ([] if ended.returncode else [output])
 
 
 @pytest.mark.skipif("linux" not in sys.platform, reason="the limit is made by Linux's capabilities")

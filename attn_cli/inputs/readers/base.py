@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import torch
 
 from attn_cli.errors import AttnError, ResourceError, in_file
-from attn_cli.inputs.paths import unreadable
+from attn_cli.inputs.paths import FAILING, unreadable
 from attn_cli.inputs.readers.opened import OpenFile
 from attn_cli.inputs.text import reason_of
 from attn_cli.inputs.types import TensorInfo
@@ -90,5 +91,13 @@ def parsing(file: OpenFile, kind: str) -> Iterator[None]:
     except OSError as error:
         raise unreadable(path, error, kind) from error
     except Exception as error:
+        if isinstance(error, RuntimeError) and (lack := _lack_in(error)):
+            raise unreadable(path, lack, kind) from error
         file.check_unchanged()
         raise in_file(path, f"cannot be read ({reason_of(error)})", f"expected {kind}") from error
+
+
+def _lack_in(error: RuntimeError) -> OSError | None:
+    """What the system lacks where PyTorch, which opens files by itself, has only words for it."""
+    number = next((number for number in FAILING if os.strerror(number) in str(error)), None)
+    return None if number is None else OSError(number, os.strerror(number))
