@@ -14,6 +14,7 @@ import typer
 from attn_cli import __version__
 from attn_cli.commands.bench import bench
 from attn_cli.commands.check import check
+from attn_cli.commands.completing import check_completion
 from attn_cli.commands.demo import demo
 from attn_cli.commands.devices import devices
 from attn_cli.commands.diff import diff
@@ -168,6 +169,7 @@ def commands() -> Any:
 
 
 def _invoke(arguments: list[str]) -> int:
+    check_completion(os.environ)
     code = commands().main(args=arguments, prog_name="attn", standalone_mode=False)
     return code if isinstance(code, int) else 0
 

@@ -41,6 +41,40 @@ def test_odd_variables(variables, tmp_path):
     accepted(warm("run", *LAYER, "--screenshot", str(tmp_path / "x.svg"), **variables))
 
 
+ASKED = [
+    ({"_ATTN_COMPLETE": "bogus"}, "_ATTN_COMPLETE=bogus"), ({"_ATTN_COMPLETE": "complete_\x1b[1m"}, "_ATTN_COMPLETE=complete_"),
+    ({"_ATTN_COMPLETE": "bogus_bash"}, "_ATTN_COMPLETE=bogus_bash"), ({"_ATTN_COMPLETE": "1" * 5000}, "_ATTN_COMPLETE=1"),
+    ({"_ATTN_COMPLETE": "complete_bash"}, "COMP_WORDS"),
+    ({"_ATTN_COMPLETE": "complete_bash", "COMP_CWORD": "1"}, "COMP_WORDS"),
+    *(({"_ATTN_COMPLETE": "complete_bash", "COMP_WORDS": "attn r", "COMP_CWORD": word}, "COMP_CWORD=")
+      for word in ("x", "", "-1", "9" * 5000, "²")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variables", "names"), ASKED, ids=lambda value: str(value)[:60])
+def test_a_completion_that_no_shell_asks_for_is_a_usage_error(variables, names):
+    refused(warm("run", *LAYER, **variables), names=names)
+    refused_as_json(warm("run", *LAYER, "--json", **variables), "run", names=names)
+
+
+LINE = {
+    "COMP_WORDS": "attn run --hea", "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": "attn run --hea",
+    "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_WORD_TO_COMPLETE": "--hea",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell", "pwsh"])
+def test_what_a_shell_asks_for_is_completed(shell):
+    assert b"--head" in accepted(warm(_ATTN_COMPLETE=f"complete_{shell}", **LINE)).stdout
+    assert b"_ATTN_COMPLETE" in accepted(warm(_ATTN_COMPLETE=f"source_{shell}")).stdout
+
+
+@pytest.mark.parametrize("words", ["attn run --layer --json 'x", "", "\x1b[1m", "attn --valid-lens ²  "])
+def test_a_line_that_has_no_completion_is_completed_by_nothing(words):
+    ended = accepted(warm(_ATTN_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD="999"))
+    assert (ended.returncode, ended.err) == (0, "")
+
+
 def test_an_empty_environment():
     accepted(warm("run", *LAYER, before="import os; os.environ.clear()"))
 
