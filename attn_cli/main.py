@@ -23,6 +23,7 @@ from attn_cli.commands.record import record
 from attn_cli.commands.recording_options import own_arguments
 from attn_cli.commands.run import run
 from attn_cli.commands.schema import schema
+from attn_cli.commands.sizes import odd_sizes_aside
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_values
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
 from attn_cli.interruption import Terminated, obeyed, raise_again
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None, *, is_own_process: bool = False) -> 
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     asked = Asked(None, "--json" in arguments, with_traceback=False)
     try:
-        with obeyed((lambda number: tell_interrupted(number, asked)) if is_own_process else None):
+        with obeyed((lambda number: tell_interrupted(number, asked)) if is_own_process else None), odd_sizes_aside():
             open_streams(names_stdout=is_own_process)
             no_document_yet()
             asked, arguments = _understood(arguments)

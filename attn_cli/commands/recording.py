@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attn_cli.commands.child import Child, child
+from attn_cli.commands.sizes import environment_as_given
 from attn_cli.errors import ResourceError, UsageError
 from attn_cli.recording.job import RecordJob, Told, environment_for
 from attn_cli.recording.options import RecordOptions
@@ -65,7 +66,7 @@ def run_recorded(request: RecordRequest) -> int:
     failure = None
     with working_folder(output) as folder, child() as program:
         job = RecordJob(START, str(folder), request.stats, request.options)
-        program.start(_command(request), environment_for(job, os.environ))
+        program.start(_command(request), environment_for(job, environment_as_given()))
         totals = _watch(program, job, request)
         code = program.wait()
         summary, told = CaptureSummary(), Told.read(job.told)

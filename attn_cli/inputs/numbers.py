@@ -6,6 +6,7 @@ import re
 
 WHOLE = re.compile(r"[+-]?[0-9]+")
 REAL = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|nan)", re.IGNORECASE | re.ASCII)
+MOST_CELLS = 1_000_000
 
 
 def whole(text: str) -> int:
@@ -28,3 +29,9 @@ def real(text: str) -> float:
     if REAL.fullmatch(text) is None:
         raise ValueError(text)
     return float(text)
+
+
+def cells(text: str) -> int | None:
+    """How wide or high a terminal is by an environment variable, in plain digits; None where that is no size."""
+    is_plain = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_CELLS))
+    return int(text) if is_plain and 1 <= int(text) <= MOST_CELLS else None

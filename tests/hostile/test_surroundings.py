@@ -21,13 +21,23 @@ NO_DEVICE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("columns", ["1", "0", "-5", "abc", "", "1000000", "9" * 400, "²", "３"])
+@pytest.mark.parametrize("columns", ["1", "0", "-5", "abc", "", "1000000", "1000001", "9" * 400, "9" * 5000, "²", "３"])
 def test_any_width(columns):
-    for arguments in (("run", MINILM), DIFF, EXPLAIN):
-        if columns in ("1", "1000000") or arguments == EXPLAIN:
-            ended = accepted(warm(*arguments, COLUMNS=columns))
+    for arguments in (("run", MINILM), DIFF, EXPLAIN, ("run", "--help")):
+        if columns in ("1", "1000000") or arguments in (EXPLAIN, ("run", "--help")):
+            ended = accepted(warm(*arguments, COLUMNS=columns, LINES=columns, TERMINAL_WIDTH=columns))
             assert ended.stdout
             assert ended.max_rss < 2**30
+
+
+@pytest.mark.parametrize("columns", ["9" * 5000, "1" * 9, "²", "-5"])
+def test_a_width_that_is_none_is_as_if_there_were_none_and_a_program_gets_it_as_it_is(columns, tmp_path):
+    """In attn's own environment only; what it runs has to find what it would find without attn."""
+    usual = accepted(warm("run", "--help")).stdout
+    assert accepted(warm("run", "--help", COLUMNS=columns, LINES=columns, TERMINAL_WIDTH=columns)).stdout == usual
+    (tmp_path / "program.py").write_text("import os; print(os.environ['COLUMNS'], os.environ['LINES'])")
+    ended = warm("record", "-o", str(tmp_path / "x"), str(tmp_path / "program.py"), COLUMNS=columns, LINES=columns)
+    assert (ended.returncode, ended.stdout.decode()) == (0, f"{columns} {columns}\n")
 
 
 VARIABLES = [
@@ -42,8 +52,8 @@ def test_odd_variables(variables, tmp_path):
 
 
 ASKED = [
-    ({"_ATTN_COMPLETE": "bogus"}, "_ATTN_COMPLETE=bogus"), ({"_ATTN_COMPLETE": "complete_\x1b[1m"}, "_ATTN_COMPLETE=complete_"),
-    ({"_ATTN_COMPLETE": "bogus_bash"}, "_ATTN_COMPLETE=bogus_bash"), ({"_ATTN_COMPLETE": "1" * 5000}, "_ATTN_COMPLETE=1"),
+    *(({"_ATTN_COMPLETE": asked}, f"_ATTN_COMPLETE={asked[:9]}")
+      for asked in ("bogus", "complete_\x1b[1m", "bogus_bash", "1" * 5000)),
     ({"_ATTN_COMPLETE": "complete_bash"}, "COMP_WORDS"),
     ({"_ATTN_COMPLETE": "complete_bash", "COMP_CWORD": "1"}, "COMP_WORDS"),
     *(({"_ATTN_COMPLETE": "complete_bash", "COMP_WORDS": "attn r", "COMP_CWORD": word}, "COMP_CWORD=")

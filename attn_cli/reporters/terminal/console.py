@@ -8,6 +8,8 @@ from typing import Literal, TextIO
 
 from rich.console import Console
 
+from attn_cli.inputs.numbers import cells
+
 DEFAULT_WIDTH = 80
 _HEIGHT = 25
 
@@ -46,9 +48,9 @@ def make_console(stderr: bool = False) -> Console:
 
 def _fixed_width(stream: TextIO) -> int | None:
     """The width that does not depend on a terminal, or None where Rich is to ask the terminal."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
+    columns = cells(os.environ.get("COLUMNS", ""))
+    if columns is not None:
+        return columns
     return None if is_terminal(stream) else DEFAULT_WIDTH
 
 
