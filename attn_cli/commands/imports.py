@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attn_cli.errors import ResourceError
+from attn_cli.errors import ResourceError, is_out_of_memory
+from attn_cli.inputs.text import reason_of
 from attn_cli.interruption import is_own_process, loading
 
 LEAST_SPACE = 768 * 2**20  # bytes of addresses; with less the libraries abort instead of saying so
@@ -23,7 +24,7 @@ def for_good() -> Iterator[None]:
     attn's process at once, any other behind the import: half a torch would fail with an error of its own.
 
     Raises:
-        ResourceError: where torch cannot be loaded, such as for lack of memory.
+        ResourceError: where torch cannot be loaded, for whatever reason.
     """
     if "torch" in sys.modules and not is_own_process():
         yield
@@ -35,10 +36,11 @@ def for_good() -> Iterator[None]:
         with loading():
             yield
         _settle_threads()
-    except (ImportError, MemoryError) as error:
-        if (getattr(error, "name", None) or "").startswith("attn_cli"):
+    except Exception as error:  # whatever a variable such as TORCH_LOGS makes of it
+        if isinstance(error, ImportError) and (error.name or "").startswith("attn_cli"):
             raise
-        said = f"PyTorch: cannot be loaded: {error or 'out of memory'}"
+        reason = "out of memory" if is_out_of_memory(error) else getattr(error, "strerror", None) or reason_of(error)
+        said = f"PyTorch: cannot be loaded: {reason}"
         raise ResourceError(f"{said}; expected it to be installed, and memory for it", TRY) from error
     finally:
         gc.freeze()

@@ -263,6 +263,23 @@ def test_torch_that_cannot_be_loaded(tmp_path):
     assert b'"code": "resource"' in done.stdout
 
 
+@pytest.mark.parametrize(("command", "variables", "says"), [
+    ("demo", {"TORCH_LOGS": "bo\x1bgus"}, "Invalid log settings: bo\\x1bgus, must be"),
+    ("demo", {"TORCH_LOGS": "help"}, "TORCH_LOGS Info"),
+    ("devices", {"PYTORCH_JIT": "x"}, "Unknown setting of PYTORCH_JIT"),
+])  # fmt: skip
+def test_torch_that_a_variable_keeps_from_being_loaded(command, variables, says):
+    done = subprocess.run(
+        [sys.executable, "-m", "attn_cli", command, "--json"], capture_output=True, text=True,
+        env=environment(**variables), cwd=ROOT, check=False,
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (3, 2), done.stderr
+    assert lines[0].startswith(f"attn: error: PyTorch: cannot be loaded: {says}")
+    assert lines[0].endswith("; expected it to be installed, and memory for it")
+    assert '"code": "resource"' in done.stdout
+
+
 WAYS = [
     (["-OO", "-I"], {"PYTHONDONTWRITEBYTECODE": "1"}),
     (["-P", "-S", "-X", "utf8=0", "-X", "pycache_prefix=/proc/none", "-W", "error"], {"PYTHONDONTWRITEBYTECODE": ""}),
