@@ -67,7 +67,7 @@ def judge_inputs(file: TensorFile, found: Projections, sizes: ModuleSizes) -> In
     if found.fused is not None:
         return _judge_fused(file, found, found.fused, sizes)
     separate = _separate(found)
-    layers = [_judge_layer(file, names) for names in separate]
+    layers = [_judge_layer(file, found, names) for names in separate]
     if _share_a_bias(separate):
         layers = _judge_shared_bias(file, layers)
     for layer, features in zip(layers, sizes.features, strict=True):
@@ -108,7 +108,7 @@ def judge_output(file: TensorFile, found: Projections, heads: int, value_dim: in
     """
     if found.o is None:
         return
-    layer = _judge_layer(file, found.o, is_turned=_is_turned(file, found))
+    layer = _judge_layer(file, found, found.o, is_turned=_is_turned(file, found))
     check_in_features(file.path, layer, heads * value_dim, f"{heads} heads of {value_dim}")
     check_bias(file.path, layer)
 
@@ -163,13 +163,13 @@ def _share_a_bias(layers: list[LayerNames]) -> bool:
     return layers[0].bias is not None and layers[0].bias == layers[1].bias
 
 
-def _judge_layer(file: TensorFile, names: LayerNames, *, is_turned: bool = False) -> LayerShape:
-    info = _judge(file, names.weight, rank=2)
-    bias = None if names.bias is None else _judge(file, names.bias, rank=1).shape
+def _judge_layer(file: TensorFile, found: Projections, names: LayerNames, *, is_turned: bool = False) -> LayerShape:
+    info = _judge(file, found, names.weight, rank=2)
+    bias = None if names.bias is None else _judge(file, found, names.bias, rank=1).shape
     return LayerShape(replace(info, shape=info.shape[::-1]) if is_turned else info, bias)
 
 
-def _judge(file: TensorFile, name: str, rank: int) -> TensorInfo:
+def _judge(file: TensorFile, found: Projections, name: str, rank: int) -> TensorInfo:
     info = file.info(name)
     check_floating(file.path, info)
     check_not_empty(file.path, info)
@@ -177,7 +177,7 @@ def _judge(file: TensorFile, name: str, rank: int) -> TensorInfo:
         expected = "expected (out_features, in_features)" if rank == 2 else "expected (out_features,)"
         raise in_file(file.path, describe(info), expected)
     if is_float8(info.dtype):
-        _check_unscaled(file, name)
+        _check_unscaled(file.path, name, found.scales.get(name.lower()))
     return info
 
 
@@ -187,13 +187,12 @@ def _read_layer(file: TensorFile, names: LayerNames, *, is_turned: bool = False)
     return LinearWeights(weight.mT if is_turned else weight, bias)
 
 
-def _check_unscaled(file: TensorFile, name: str) -> None:
+def _check_unscaled(path: str, name: str, scale: str | None) -> None:
     """Refuse float8 weights that mean nothing without a scale stored beside them."""
-    scales = [other for other in file.names if other.lower().startswith(f"{name.lower()}_scale")]
-    if scales:
+    if scale is not None:
         raise in_file(
-            file.path,
-            f"{shown(name)} is quantized, with {shown(scales[0])}",
+            path,
+            f"{shown(name)} is quantized, with {shown(scale)}",
             "expected weights that can be used as they are",
             "save them multiplied by their scale, in bfloat16 or float32",
         )
@@ -212,7 +211,7 @@ def _is_turned(file: TensorFile, found: Projections) -> bool:
 
 def _judge_fused(file: TensorFile, found: Projections, names: LayerNames, sizes: ModuleSizes) -> InputShapes:
     """Rows of q, then k, then v: Hq·D, Hkv·D and Hkv·D of them."""
-    fused = _judge_layer(file, names, is_turned=_is_turned(file, found))
+    fused = _judge_layer(file, found, names, is_turned=_is_turned(file, found))
     if len(set(sizes.features)) > 1:
         found_sizes = f"{shown(names.weight)} projects queries, keys and values of {sizes.features} features"
         raise in_file(file.path, found_sizes, "expected one number of features for all three")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from attn_cli.inputs.names import join, layer_of
 
@@ -33,6 +33,7 @@ class Projections:
         o: the output projection, or None.
         is_transposed: GPT-2's ``Conv1D``, whose weight is (in, out).
         refusal: why these cannot be used, or None.
+        scales: by a tensor's name in lower case what is stored as its scale; one for the whole file.
     """
 
     root: str
@@ -44,6 +45,7 @@ class Projections:
     o: LayerNames | None = None
     is_transposed: bool = False
     refusal: str | None = None
+    scales: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def has_inputs(self) -> bool:
@@ -75,6 +77,7 @@ FUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("query_key_value", ("dense",)),
     ("c_attn", ("c_proj",)),
 )
+SCALE = "_scale"
 INTERLEAVED = "query_key_value"
 TRANSPOSED = "c_attn"
 BERT = ("query", "key", "value")
@@ -93,7 +96,8 @@ def find_projections(names: Iterable[str]) -> tuple[Projections, ...]:
     found = [*_separate(tree), *_bert(tree), *_fused(tree), *_packed(tree)]
     claimed = {layers.o.weight for layers in found if layers.o is not None}
     lone = [layers for layers in _lone_outputs(tree) if layers.o is not None and layers.o.weight not in claimed]
-    return tuple(sorted([*found, *lone], key=lambda layers: tree.place(layers.names[0])))
+    scales, ordered = tree.scales(), sorted([*found, *lone], key=lambda layers: tree.place(layers.names[0]))
+    return tuple(replace(layers, scales=scales) for layers in ordered)
 
 
 class _Tree:
@@ -108,6 +112,15 @@ class _Tree:
 
     def get(self, *parts: str) -> str | None:
         return self._names.get(join(*parts).lower())
+
+    def scales(self) -> Mapping[str, str]:
+        """By a tensor's name in lower case the first whose name goes on with ``_scale``."""
+        found: dict[str, str] = {}
+        for lower, name in self._names.items():
+            scaled, mark, _ = lower.rpartition(SCALE)
+            if mark:
+                found.setdefault(scaled, name)
+        return found
 
     def layer(self, *parts: str) -> LayerNames | None:
         weight = self.get(*parts, "weight")

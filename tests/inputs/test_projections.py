@@ -374,3 +374,12 @@ def test_weights_in_a_sharded_checkpoint(tmp_path):
     )
     assert torch.equal(call.inputs.W_v.weight, state["model.layers.3.self_attn.W_v.weight"])
     assert call.layer == 3
+
+
+def test_names_are_looked_through_once_for_the_scales_of_all_weights():
+    names = [f"low_scale.{layer}.{part}_proj.weight" for layer in range(3) for part in "qkv"]
+    found = find_projections([*names, "LOW_scale.1.K_proj.weight_scale_inv", "low_scale.2.v_proj.weight_scale"])
+    assert len({id(layers.scales) for layers in found}) == 1
+    assert [found[0].scales.get(name) for name in names] == [None] * 4 + [
+        "LOW_scale.1.K_proj.weight_scale_inv", None, None, None, "low_scale.2.v_proj.weight_scale",
+    ]  # fmt: skip
