@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tests.cli.process import MINILM, ROOT, attn, environment
+from tests.hostile.surroundings import held, sending
 from tests.hostile.warm import PROGRAM, server, warm
 
 
@@ -135,15 +135,12 @@ def test_a_traceback_only_where_it_is_asked_for():
     assert "Traceback" in attn("run", "missing.safetensors", ATTN_TRACEBACK="1").stderr.decode()
 
 
-def test_interrupt_is_exit_code_130():
+def test_interrupt_is_exit_code_130(tmp_path):
     """A run long enough to be interrupted, stopped by the signal a terminal sends."""
-
-    def interrupt(process):
-        time.sleep(1)
-        os.kill(process, signal.SIGINT)
-
     arguments = ["demo", "--queries", "20000", "--keys", "20000", "--heads", "10", "--repeat", "1"]
-    ended = warm(*arguments, seconds=60, meanwhile=interrupt)
+    mark = tmp_path / "mark"
+    computing = held("pipeline.py:examine", mark, seconds=0)
+    ended = warm(*arguments, seconds=60, before=computing, meanwhile=sending(mark, signal.SIGINT))
     assert (ended.returncode, ended.stdout, ended.err) == (130, b"", "attn: interrupted\n")
 
 

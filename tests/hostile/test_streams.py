@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -115,12 +116,15 @@ def test_a_reader_that_stops_reading_does_not_keep_attn_from_ending():
     read, write = os.pipe()
 
     def interrupt(child):
-        os.close(write)
-        while len(os.listdir(f"/proc/{child}/task")) and "pipe_w" not in _waits_in(child):
+        looks = 0
+        while looks < 5:  # it sleeps, and not by chance
             time.sleep(0.01)
+            is_full = not select.select([], [write], [], 0)[1]
+            looks = looks + 1 if is_full and _state(child) == "S" else 0
         os.kill(child, signal.SIGTERM)
 
     ended = warm("run", MINILM, "--json", stdout=write, meanwhile=interrupt)
+    os.close(write)
     os.close(read)
     assert (ended.returncode, ended.err, ended.timed_out) == (143, "attn: ended by SIGTERM\n", False)
 
@@ -180,7 +184,8 @@ def test_a_pipe_that_was_made_not_to_wait_is_waited_for_all_the_same(tmp_path):
             os.kill(child, 0)
             time.sleep(0.005)
         os.write(write, content[50:100])
-        while "poll" not in _waits_in(child) or fcntl.ioctl(read, termios.FIONREAD, bytes(4)) != bytes(4):
+        while fcntl.ioctl(read, termios.FIONREAD, bytes(4)) != bytes(4):
+            os.kill(child, 0)
             time.sleep(0.005)
         time.sleep(0.15)  # in which it would be told again
         with open(write, "wb") as pipe:
@@ -192,9 +197,9 @@ def test_a_pipe_that_was_made_not_to_wait_is_waited_for_all_the_same(tmp_path):
     assert (ended.returncode, said.read_text()) == (0, "attn: waiting for standard input: 50 bytes so far\n")
 
 
-def _waits_in(child):
-    with open(f"/proc/{child}/wchan") as file:
-        return file.read()
+def _state(child):
+    """``"S"`` where it sleeps: the letter behind the name, which stands in brackets."""
+    return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252:strict", "utf-16"])

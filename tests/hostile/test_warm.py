@@ -2,9 +2,12 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
+from tests.cli.process import ROOT, environment
 from tests.hostile.warm import server, warm
 
 
@@ -22,3 +25,12 @@ def test_whoever_asks_and_goes_away_disturbs_nobody(said):
             socket.send_fds(connection, [(99).to_bytes(8, "big")], [nothing.fileno()] * 3)
             connection.sendall(said)
     assert warm("--version").returncode == 0
+
+
+def test_a_long_name_of_the_temporary_folder_is_no_hindrance(tmp_path):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    script = "from tests.hostile.warm import warm; print(warm('--version').returncode)"
+    place = environment(TMPDIR=str(folder), PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=place, capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"0\n", 0), done.stderr

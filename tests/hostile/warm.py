@@ -25,6 +25,7 @@ from tests.cli.process import ROOT, environment
 
 PROGRAM = Path(__file__).with_name("warm_program.py")
 SECONDS = 10.0  # no hang: longer than this nothing that is refused may take
+SHORT = "/tmp"  # whatever TMPDIR is: a socket's address has 107 bytes at most
 PATIENCE = 6  # times as long by the clock, which goes on while others have the cores
 
 
@@ -64,7 +65,7 @@ class Server:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
+        self._folder = tempfile.TemporaryDirectory(prefix="warm-", dir=SHORT if os.access(SHORT, os.W_OK) else None)
         self.address = str(Path(self._folder.name) / "socket")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self.address)
