@@ -14,7 +14,7 @@ from attn_cli.commands.parsing import parse_codes
 from attn_cli.commands.reading import check_files, files_of, reads_a_file
 from attn_cli.commands.writing import FIGURES, OutputOptions, writes_files
 from attn_cli.errors import UsageError
-from attn_cli.inputs.options import ReadOptions, check_stdin_once
+from attn_cli.inputs.options import ReadOptions, check_pipes_once
 from attn_cli.inputs.text import shown
 
 # Those of attn_cli.checks.CHECKS, written out so that a wrong one is answered without torch.
@@ -109,7 +109,7 @@ def _reads(files: Sequence[str] | None, read: ReadOptions) -> tuple[ReadOptions,
             "no FILE: expected one or more, or one .npy file each for --q, --k and --v",
             "attn check --rule all lists what is looked for",
         )
-    check_stdin_once(*(ReadOptions(file) for file in files or ()))
+    check_pipes_once(*(ReadOptions(file) for file in files or ()))
     reads = tuple(replace(read, file=file) for file in dict.fromkeys(files)) if files else (read,)
     check_files(*reads)
     return reads

@@ -8,7 +8,7 @@ from attn_cli.commands import options as opt
 from attn_cli.commands import step_options as steps
 from attn_cli.commands.groups import Command, with_options
 from attn_cli.commands.parsing import parse_align, parse_selection, parse_valid_lens, parse_window
-from attn_cli.inputs.options import ReadOptions, check_stdin_once
+from attn_cli.inputs.options import ReadOptions, check_pipes_once
 from attn_cli.inputs.paths import JSON_EXPECTED, STDIN, check_readable, is_json
 from attn_cli.inputs.settings import check_flags
 from attn_cli.inputs.shards import shards_of
@@ -64,8 +64,8 @@ def reads_a_file(*, but: tuple[str, ...] = ()) -> Callable[[Command], Command]:
 
 
 def check_files(*reads: ReadOptions) -> None:
-    """Refuse files that are not there, and standard input by two names, before torch is imported to read them."""
-    check_stdin_once(*reads)
+    """Refuse files that are not there, and a pipe by two names, before torch is imported to read them."""
+    check_pipes_once(*reads)
     for read in reads:
         _check_files(read)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attn_cli.errors import UsageError
-from attn_cli.inputs.paths import is_json, is_stdin
+from attn_cli.inputs.paths import STDIN, is_json, pipe_of
 from attn_cli.inputs.text import shown
 
 
@@ -59,8 +59,8 @@ class ReadOptions:
     tokenizer: str | None = None
 
 
-def check_stdin_once(*reads: ReadOptions) -> None:
-    """Refuse to read standard input twice, by whatever names.
+def check_pipes_once(*reads: ReadOptions) -> None:
+    """Refuse to read standard input or a named pipe twice, by whatever names.
 
     Args:
         reads: all that one command reads.
@@ -68,11 +68,15 @@ def check_stdin_once(*reads: ReadOptions) -> None:
     Raises:
         UsageError: naming two of them.
     """
-    names: list[str] = []
+    names: dict[object, str] = {}  # by pipe
     for read in reads:
         tokens = read.tokens if read.tokens is not None and is_json(read.tokens) else None
-        named = (("", read.file), ("--weights-file ", read.weights_file), ("--tokens ", tokens))
-        names += [f"{flag}{path}" for flag, path in named if path is not None and is_stdin(path)]
-    if len(names) > 1:
-        found = f"{shown(names[0])} and {shown(names[1])}: standard input can be read once"
-        raise UsageError(f"{found}; expected a file instead of one")
+        for flag, path in (("", read.file), ("--weights-file ", read.weights_file), ("--tokens ", tokens)):
+            pipe = None if path is None else pipe_of(path)
+            if pipe is None:
+                continue
+            if pipe in names:
+                what = "standard input" if pipe == STDIN else "a pipe"
+                found = f"{shown(names[pipe])} and {shown(f'{flag}{path}')}: {what} can be read once"
+                raise UsageError(f"{found}; expected a file instead of one")
+            names[pipe] = f"{flag}{path}"

@@ -163,6 +163,17 @@ def is_stdin(path: str) -> bool:
         return False
 
 
+def pipe_of(path: str) -> str | tuple[int, int] | None:
+    """What tells a pipe from every other, whatever it is called: it can be read once. None of what is no pipe."""
+    if is_stdin(path):
+        return STDIN
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISFIFO(status.st_mode) else None
+
+
 def is_regular(path: str) -> bool:
     """True for a file that can be mapped and sought in, False for a pipe or a device."""
     return stat.S_ISREG(os.stat(path).st_mode)

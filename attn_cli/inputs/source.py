@@ -9,7 +9,7 @@ from types import TracebackType
 
 from attn_cli.errors import UsageError
 from attn_cli.inputs.loading import CallPlan
-from attn_cli.inputs.options import ReadOptions, check_stdin_once
+from attn_cli.inputs.options import ReadOptions, check_pipes_once
 from attn_cli.inputs.paths import STDIN, check_readable, check_regular, is_regular
 from attn_cli.inputs.plans import plan_calls
 from attn_cli.inputs.readers.base import TensorFile
@@ -92,7 +92,7 @@ def _check_usage(options: ReadOptions) -> None:
     if options.file is None and missing:
         without = "no FILE" if len(missing) == 3 else f"no FILE and no {' and no '.join(missing)}"
         raise UsageError(f"{without}: expected a FILE, or one .npy file each for --q, --k and --v")
-    check_stdin_once(options)
+    check_pipes_once(options)
 
 
 def _open_file(options: ReadOptions, stack: ExitStack) -> TensorFile:

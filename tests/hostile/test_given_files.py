@@ -3,8 +3,10 @@
 import copy
 import json
 import math
+import os
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from tests.cli.process import MINILM
@@ -52,6 +54,21 @@ def test_standard_input_by_whatever_name_is_read_once(folder, arguments):
     link.symlink_to("/dev/stdin")
     ended = warm(*arguments.split(), cwd=folder, stdin=(folder / "x.safetensors").read_bytes())
     refused(ended, says=f"{TWICE[arguments]}: standard input can be read once; expected a file instead of one")
+
+
+@pytest.mark.parametrize("arguments", [
+    "diff {0} {0}", "diff {0} {1}", "run {0} --weights-file {1}", "check {1} {0}", "run {1} --tokens {0}",
+    "diff x.safetensors y.safetensors --weights-file {0}",
+])  # fmt: skip
+def test_a_named_pipe_by_whatever_name_is_read_once(tmp_path, arguments):
+    """Refused before anybody has to write to it."""
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "link").symlink_to("pipe.json")
+    for name in "xy":
+        save_file({part: torch.ones(1, 1, 2, 4) for part in "qkv"}, tmp_path / f"{name}.safetensors")
+    ended = warm(*arguments.format("pipe.json", "link").split(), cwd=tmp_path, seconds=3)
+    line = refused(ended, says=": a pipe can be read once; expected a file instead of one")
+    assert "pipe.json" in line
 
 
 def test_a_file_behind_standard_input_has_its_own_name_too(folder):
