@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams
 from attn_cli.reporters.json_report import no_document_yet
 
 INTERRUPTED = 130
+LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 app = typer.Typer(name="attn", rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command()(run)
@@ -158,8 +160,10 @@ def _as_resource_error(error: OSError) -> ResourceError:
     reason = error.strerror or str(error)
     if error.filename == STDOUT:
         return ResourceError(f"{STDOUT}: cannot be written: {reason}; expected room for all of it")
-    if error.filename is not None:
-        return ResourceError(f"{error.filename}: {reason}; expected it to be readable and writable")
+    if error.filename is not None and error.errno not in LACKING:  # else it is no fault of that file
+        expected = {FileExistsError: "a folder", NotADirectoryError: "it to lie in a folder"}
+        wanted = expected.get(type(error), "it to be readable and writable")
+        return ResourceError(f"{error.filename}: {reason}; expected {wanted}")
     return ResourceError(f"the system refuses what attn needs: {reason}; expected it to be allowed")
 
 

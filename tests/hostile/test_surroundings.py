@@ -151,6 +151,17 @@ def test_a_file_that_the_system_does_not_let_be_opened_is_no_bad_file(files, tmp
                 assert "errno" not in ended.err
 
 
+def test_whose_fault_a_file_is_that_attn_needs_for_itself(tmp_path):
+    """What lacks is told, not the module that attn came to; a home that is none, and cannot be made one."""
+    lacking = "import typer.main\ndef full(*_): raise OSError(24, 'Too many open files', '/a/module.py')\n"
+    lacking += "typer.main.get_command = full\nimport attn_cli.main; attn_cli.main.commands.cache_clear()"
+    refused(warm("demo", before=lacking), 3, names="the system refuses what attn needs: Too many open files; ")
+    (tmp_path / "home").write_text("")
+    bash = "import shellingham; shellingham.detect_shell = lambda *_: ('bash', '/bin/bash')"
+    ended = warm("--install-completion", HOME=str(tmp_path / "home"), before=bash)
+    refused(ended, 3, names=f"{tmp_path / 'home'}", says="folder")
+
+
 @pytest.mark.parametrize("files", [5, 6, 7])
 @pytest.mark.parametrize("output", ["x.safetensors", "x.jsonl"])
 def test_a_recording_with_hardly_any_file_open_leaves_nothing_else(files, output, tmp_path):
