@@ -109,6 +109,13 @@ def long_names():
     return {**THREE, "p" * 4000: {f"{number:x}": Q for number in range(9000)}}
 
 
+def other_length():
+    """A file of old whose last storage of 64 numbers says that it has 63."""
+    content = saved(THREE, _use_new_zipfile_serialization=False)
+    assert content[-264:-256] == (64).to_bytes(8, "little")
+    return content[:-264] + (63).to_bytes(8, "little") + content[-256:]
+
+
 NUMEL, OFFSET = b"K@t", b"QK\x00("  # 64 numbers, and where the tensor begins
 BROKEN = {
     "empty": (b"", "is empty"),
@@ -120,6 +127,7 @@ BROKEN = {
         saved(THREE, _use_new_zipfile_serialization=False)[:-300],
         "has tensors of 768 bytes, and",
     ),
+    "an old one whose last storage has another length": (other_length, "is not as long as their description says"),
     "an old one cut in its pickle": (saved(THREE, _use_new_zipfile_serialization=False)[:300], "cannot be read"),
     "a tar": (tar, "is a tar, as PyTorch 0.1 wrote it"),
     "TorchScript": (scripted, "is a TorchScript archive, which holds code"),

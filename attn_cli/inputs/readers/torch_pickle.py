@@ -29,6 +29,7 @@ HINT = "save tensors alone: torch.save({'q': q, 'k': k, 'v': v}, 'file.pt')"
 METHODS = frozenset([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 PICKLES = 5  # at the beginning of a file of old: its kind, its version, its machine, the object, its storages
 DIGITS = re.compile(r"[0-9]+\n?")
+WRONG_SIZE = "storage has wrong byte size"
 TAR_MAGIC, TAR_PLACE = b"ustar", 257
 
 
@@ -187,6 +188,11 @@ def _load(file: OpenFile, place: Callable[[Any, str], Any] | None) -> object:
             return torch.load(file.own_path, map_location=place or "cpu", weights_only=True, mmap=place is not None)
     except pickle.UnpicklingError as error:
         raise _no_plain_pickle(file.label, "names what PyTorch does not load") from error
+    except RuntimeError as error:
+        if WRONG_SIZE in str(error):  # with PyTorch's template behind it, not filled in
+            found = "a storage of its tensors is not as long as their description says"
+            raise in_file(file.label, found, KIND) from error
+        raise
 
 
 @dataclass
