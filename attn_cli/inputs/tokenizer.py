@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -31,13 +31,14 @@ class Tokenizer:
         path: how messages name it.
         tokenizer: the package's own.
         has_bytes: True where entries are spelt in bytes (GPT-2's kind), which only decoding makes readable.
+        known: texts by their ids, besides those that the package knows.
     """
 
-    def __init__(self, path: str, tokenizer: Any, *, has_bytes: bool) -> None:
+    def __init__(self, path: str, tokenizer: Any, *, has_bytes: bool, known: Mapping[int, str]) -> None:
         self.path = path
         self._tokenizer = tokenizer
         self._has_bytes = has_bytes
-        self._known: dict[int, str] = {}
+        self._known = dict(known)
 
     @classmethod
     def load(cls, path: str) -> Tokenizer:
@@ -55,11 +56,12 @@ class Tokenizer:
         _check_room(document.room, path)
         try:
             with _in_silence():
-                return cls(path, Package.from_str(document.text), has_bytes=document.has_bytes)
+                package = Package.from_str(document.text)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the package's is no Exception
             raise _broken(path, error) from error
+        return cls(path, package, has_bytes=document.has_bytes, known=document.again)
 
     def texts(self, ids: Tensor) -> tuple[tuple[str, ...], ...]:
         """Each token as text; an id that is not in the vocabulary as its number.

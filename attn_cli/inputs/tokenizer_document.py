@@ -7,14 +7,13 @@ the process where memory is short. Free of torch.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.json_text import parsed, read_text
 from attn_cli.inputs.limits import LARGEST_ADDED, MIB, MOST_MERGES
-from attn_cli.inputs.text import shown
 
 EXPECTED = "expected a tokenizer.json, as the package tokenizers writes it"
 BYTES = "ByteLevel"
@@ -31,11 +30,13 @@ class TokenizerDocument:
         text: JSON, in ASCII.
         has_bytes: entries are spelt in bytes (GPT-2's kind), which only decoding makes readable.
         room: about how many bytes of memory the package takes to read it.
+        again: by its id, an entry of a Unigram that stands in it again later: the package would know its last id alone.
     """
 
     text: str
     has_bytes: bool
     room: int
+    again: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_document(path: str) -> TokenizerDocument:
@@ -59,7 +60,7 @@ def read_document(path: str) -> TokenizerDocument:
     kept |= {"added_tokens": added, "decoder": UNDO_BYTES if has_bytes else None, "model": model}
     of_model = OF_FILE_BYTE * len(content) + OF_ENTRY * entries + OF_MERGE * merges
     room = START + of_model + OF_ADDED * len(added) + OF_ADDED_BYTE * size
-    return TokenizerDocument(json.dumps(kept), has_bytes, room)
+    return TokenizerDocument(json.dumps(kept), has_bytes, room, _again(found["model"], model["vocab"]))
 
 
 def _added(found: object, path: str) -> list[dict[str, Any]]:
@@ -93,10 +94,15 @@ def _as_words(vocab: list[Any], unknown: object, path: str) -> dict[str, Any]:
     if unknown is not None and not is_there:
         raise _broken(path, "its model's unk_id is not in its vocab")
     words = {text: number for number, (text, _) in enumerate(vocab)}
-    if len(words) < len(vocab):
-        twice = Counter(text for text, _ in vocab).most_common(1)[0][0]
-        raise in_file(path, f"its model's vocab names {shown(twice)} twice", "expected each name once")
     return {"type": "WordLevel", "vocab": words, "unk_token": ""}
+
+
+def _again(found: dict[str, Any], words: Mapping[str, int]) -> dict[int, str]:
+    """By its id, each text of a Unigram's list that has another id too."""
+    vocab = found["vocab"]
+    if isinstance(vocab, dict) or len(vocab) == len(words):
+        return {}
+    return {number: text for number, (text, _) in enumerate(vocab) if words[text] != number}
 
 
 def _has_bytes(decoder: object) -> bool:

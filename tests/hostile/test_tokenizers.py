@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, start_rss
@@ -75,9 +77,15 @@ def test_a_tokenizer_that_is_none_is_refused_and_its_package_is_not_heard(tmp_pa
         refused_as_json(run(path, "--json"), "run", names=f"{path}: ")
 
 
-def test_an_entry_that_stands_twice_in_a_list_is_refused(tmp_path):
-    path = saved(tmp_path, model=SCORES | {"vocab": [["a", 0.0], ["b\x1b", 0.0], ["b\x1b", -1.0]]})
-    refused(run(path), names=path, says=r"its model's vocab names b\x1b twice; expected each name once")
+def test_an_entry_that_stands_in_a_list_again_is_the_text_of_both_ids(tmp_path):
+    path = saved(tmp_path, model=SCORES | {"vocab": [["a", 0.0], ["b\x1b", 0.0], ["c", 0.0], ["b\x1b", -1.0]]})
+    (tmp_path / "ids.json").write_text("[0, 1, 2, 3, 4]")
+    call = {name: torch.zeros(1, 1, 5, 2) for name in "qkv"}
+    save_file(call, tmp_path / "x.safetensors")
+    row = ("--head", "0", "--query", "0", "--top", "5", "--json")
+    line = ("explain", "x.safetensors", "--tokens", "ids.json", "--tokenizer", path.name, *row)
+    top = accepted(warm(*line, cwd=tmp_path)).json["data"]["row"]["top"]
+    assert [pair["token"] for pair in sorted(top, key=lambda pair: pair["key"])] == ["a", "b\x1b", "c", "b\x1b", "4"]
 
 
 REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
