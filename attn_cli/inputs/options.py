@@ -68,15 +68,18 @@ def check_pipes_once(*reads: ReadOptions) -> None:
     Raises:
         UsageError: naming two of them.
     """
-    names: dict[object, str] = {}  # by pipe
+    given: list[tuple[str, str]] = []
     for read in reads:
         tokens = read.tokens if read.tokens is not None and is_json(read.tokens) else None
-        for flag, path in (("", read.file), ("--weights-file ", read.weights_file), ("--tokens ", tokens)):
-            pipe = None if path is None else pipe_of(path)
-            if pipe is None:
-                continue
-            if pipe in names:
-                what = "standard input" if pipe == STDIN else "a pipe"
-                found = f"{shown(names[pipe])} and {shown(f'{flag}{path}')}: {what} can be read once"
-                raise UsageError(f"{found}; expected a file instead of one")
-            names[pipe] = f"{flag}{path}"
+        paths = (("", read.file), ("--weights-file ", read.weights_file), ("--tokens ", tokens))
+        given += [(f"{flag}{path}", path) for flag, path in paths if path is not None]
+    names: dict[object, str] = {}  # by pipe
+    for name, path in given if len(given) > 1 else ():
+        pipe = pipe_of(path)
+        if pipe is None:
+            continue
+        if pipe in names:
+            what = "standard input" if pipe == STDIN else "a pipe"
+            found = f"{shown(names[pipe])} and {shown(name)}: {what} can be read once"
+            raise UsageError(f"{found}; expected a file instead of one")
+        names[pipe] = name

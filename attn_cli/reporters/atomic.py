@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import combinations
 from pathlib import Path
@@ -43,7 +43,7 @@ def together() -> Iterator[None]:
     token = _waiting.set(whole)
     try:
         yield
-        with held_back():  # no signal comes between two of them
+        with held_back() if len(whole) > 1 else nullcontext():  # no signal comes between two of them
             for one in whole:
                 with naming(one.path):
                     os.replace(one.temporary, one.target)

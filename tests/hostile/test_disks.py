@@ -71,6 +71,29 @@ def test_of_several_outputs_all_are_written_or_none(command, is_there, tmp_path)
     assert small.stat().st_size < 40_000 < page.stat().st_size
 
 
+ENDED_BETWEEN = """
+import os, signal
+rename, named = os.replace, []
+def replace(*names):
+    rename(*names)
+    if not named:
+        os.kill(os.getpid(), signal.SIGTERM)
+    named.append(names)
+os.replace = replace
+"""
+
+
+@posix
+def test_a_signal_comes_before_all_outputs_or_behind_them(tmp_path):
+    paths = [tmp_path / "o.safetensors", tmp_path / "o.html"]
+    for path in paths:
+        path.write_text("before")
+    ended = warm("demo", "--save", str(paths[0]), "--html", str(paths[1]), before=ENDED_BETWEEN)
+    assert (ended.returncode, ended.err) == (143, "attn: ended by SIGTERM\n")
+    assert len({path.read_bytes() == b"before" for path in paths}) == 1
+    assert sorted(os.listdir(tmp_path)) == ["o.html", "o.safetensors"]
+
+
 def test_a_full_disk_speaks_json(tmp_path):
     path = tmp_path / "x.safetensors"
     with open(tmp_path / "printed", "wb") as out:
