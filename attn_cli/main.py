@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -27,12 +26,12 @@ from attn_cli.commands.schema import schema
 from attn_cli.commands.sizes import odd_sizes_aside
 from attn_cli.commands.typer_compat import ClickException, exit_code_of, message_of, with_plain_values
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
+from attn_cli.inputs.paths import LACKING
 from attn_cli.interruption import Terminated, obeyed, raise_again
 from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
 from attn_cli.reporters.json_report import no_document_yet
 
 INTERRUPTED = 130
-LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 app = typer.Typer(name="attn", rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command()(run)

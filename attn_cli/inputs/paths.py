@@ -26,7 +26,8 @@ EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
 JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
 MOST_COMPARED = 300  # names of a folder, with one that is not there: each takes a millisecond
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-FAILING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # no fault of the file's
+LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of any file's
+FAILING = (*LACKING, errno.EIO)  # nor of what is in one
 
 
 def check_readable(path: str, expected: str = EXPECTED) -> None:
