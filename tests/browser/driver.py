@@ -39,8 +39,8 @@ def start(profile: Path) -> Chrome:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options=options, service=Service(str(DRIVER)))  # a service with a path downloads no driver
-    chrome.set_script_timeout(10)
-    chrome.set_page_load_timeout(20)
+    chrome.set_script_timeout(60)
+    chrome.set_page_load_timeout(60)
     chrome.get("about:blank")
     return chrome
 
@@ -83,7 +83,7 @@ class Browser:
         """The value of a script's ``return``."""
         return self.chrome.execute_script(script, *arguments)
 
-    def wait(self, script: str, *arguments: object, seconds: float = 10):
+    def wait(self, script: str, *arguments: object, seconds: float = 60):
         """Run a script until what it returns is true, and give that; a page that never gets there fails the test."""
         waiting = WebDriverWait(self.chrome, seconds, poll_frequency=0.02)
         return waiting.until(lambda _: self.run(script, *arguments), f"never true: {script}")
