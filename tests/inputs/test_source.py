@@ -35,9 +35,10 @@ def pipe(monkeypatch):
 
     def feed(content):
         reading, writing = os.pipe()
+        file = os.fdopen(writing, "wb")
 
         def pump():
-            with os.fdopen(writing, "wb") as file:
+            with file:
                 file.write(content)
 
         threads.append(threading.Thread(target=pump))
