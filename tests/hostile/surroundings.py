@@ -44,9 +44,11 @@ def hold(frame, event, function):
         if name == {name!r} and os.path.basename(frame.f_code.co_filename) == {file!r}:
             sys.setprofile(None)
             open({mark!r}, "w").close()
-            time.sleep({seconds})
+            {wait}
 sys.setprofile(hold)
 """
+ASLEEP = "time.sleep({seconds})"
+UNTIL_SENT = "while os.path.exists({mark!r}): time.sleep(0.005)"
 
 _LIBC = """
 import ctypes, os, struct
@@ -87,12 +89,21 @@ def held(place: str, mark: Path, seconds: float = 60) -> str:
         mark: the file.
         seconds: how long.
     """
+    return _held(place, mark, ASLEEP.format(seconds=seconds))
+
+
+def held_until_sent(place: str, mark: Path) -> str:
+    """The same for what a signal does not end at once: it goes on when :func:`sending` has sent, however late."""
+    return _held(place, mark, UNTIL_SENT.format(mark=str(mark)))
+
+
+def _held(place: str, mark: Path, wait: str) -> str:
     file, name = place.split(":")
-    return HELD.format(file=file, name=name, mark=str(mark), seconds=seconds)
+    return HELD.format(file=file, name=name, mark=str(mark), wait=wait)
 
 
 def sending(mark: Path, *numbers: int) -> Callable[[int], None]:
-    """Sends a process these signals as soon as it is held; one that ends before is a fault."""
+    """Sends a process these signals as soon as it is held, and removes the mark; one that ends before is a fault."""
 
     def send(child: int) -> None:
         while not mark.exists():
@@ -100,6 +111,7 @@ def sending(mark: Path, *numbers: int) -> Callable[[int], None]:
             time.sleep(0.002)
         for number in numbers:
             os.kill(child, number)
+        mark.unlink()
 
     return send
 

@@ -12,7 +12,7 @@ from attn_cli.reporters.captures.index import rest_of
 from attn_cli.reporters.captures.journal import CaptureJournal
 from tests.cli.test_record import ATTENDS
 from tests.hostile.law import accepted, refused
-from tests.hostile.surroundings import can_mount, closed, held, sending, small_disk
+from tests.hostile.surroundings import can_mount, closed, held_until_sent, sending, small_disk
 from tests.hostile.test_signals import AT_LINES, SAID, SIGNALS
 from tests.hostile.warm import warm
 from tests.reporters.test_capture_journal import caught
@@ -104,7 +104,7 @@ def test_a_signal_before_there_is_a_program_is_not_lost(place, number, program):
     script, out = program
     script.write_text("import time\ntime.sleep(9)\nprint('the end')\n")
     line, mark = ("record", "-o", str(out / "x.safetensors"), str(script)), out.parent / "mark"
-    ended = warm(*line, before=held(place, mark, 0.2), meanwhile=sending(mark, number))
+    ended = warm(*line, before=held_until_sent(place, mark), meanwhile=sending(mark, number))
     assert (ended.returncode, ended.stdout, os.listdir(out)) == (128 + number, b"", []), ended.err
     assert ended.err in (f"attn: {SAID[number]}\n", NOTHING)
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from attn_cli.reporters.schema import schema_for
 from tests.cli.process import MINILM, ROOT, environment, python
 from tests.hostile.law import accepted
-from tests.hostile.surroundings import BENCH, DIFF, EXPLAIN, LAYER, held, sending
+from tests.hostile.surroundings import BENCH, DIFF, EXPLAIN, LAYER, held, held_until_sent, sending
 from tests.hostile.warm import warm
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -82,15 +82,15 @@ def test_a_signal_while_attn_reads_computes_draws_writes_and_replaces(command, t
     arguments, options, stages = COMMANDS[command]
     out = tmp_path / "out"
     out.mkdir()
-    outputs = {option: out / f"out{SUFFIX[option]}" for option in options}
+    outputs, ended_by = {option: out / f"out{SUFFIX[option]}" for option in options}, set()
     if command == "bench":
         outputs["--save"] = out / "out.json"
     line = (*arguments, *(str(part) for pair in outputs.items() for part in pair))
-    ended_by = set()
     for turn, stage in enumerate((*stages, *WRITING)):
         number, mark = SIGNALS[turn % 3], tmp_path / str(turn)
         named = command != "bench" and len(outputs) > 1 and stage == WRITING[-1]  # no signal comes between
-        ended = warm(*line, before=NO_PEAKS + held(stage, mark, 0.5 if named else 60), meanwhile=sending(mark, number))
+        holding = held_until_sent(stage, mark) if named else held(stage, mark)
+        ended = warm(*line, before=NO_PEAKS + holding, meanwhile=sending(mark, number))
         assert (ended.returncode, ended.err) == (128 + number, f"attn: {SAID[number]}\n"), stage
         ended_by.add(number)
         written = set(whole_or_absent(out))
@@ -127,7 +127,7 @@ def test_what_is_stopped_goes_on_where_it_was(last, tmp_path):
     """Ctrl-Z and ``fg``; a signal that came in between is obeyed then."""
     out, mark = tmp_path / "x", tmp_path / "mark"
     stops = sending(mark, signal.SIGSTOP, *last, signal.SIGCONT)
-    ended = warm("demo", "--save", str(out), before=held("atomic.py:replace", mark, 0.2), meanwhile=stops)
+    ended = warm("demo", "--save", str(out), before=held_until_sent("atomic.py:replace", mark), meanwhile=stops)
     assert (ended.returncode, out.exists()) == ((143, False) if last else (0, True)), ended.err
 
 
