@@ -143,9 +143,9 @@ def test_a_pipe_that_falls_silent_is_waited_for_and_attn_says_so(name, end, tmp_
         os.mkfifo(path)
     content = Path(MINILM).read_bytes()
     read, write = os.pipe() if name == "-" else (None, os.open(path, os.O_RDWR))
+    os.write(write, content[:1])
 
     def feed(child):
-        os.write(write, content[:1])
         while b"waiting" not in said.read_bytes():
             os.kill(child, 0)
             time.sleep(0.005)
@@ -177,9 +177,9 @@ def test_a_pipe_that_was_made_not_to_wait_is_waited_for_all_the_same(tmp_path):
     content, said = Path(MINILM).read_bytes(), tmp_path / "said"
     read, write = os.pipe()
     os.set_blocking(read, False)
+    os.write(write, content[:50])
 
     def feed(child):
-        os.write(write, content[:50])
         while b"waiting" not in said.read_bytes():
             os.kill(child, 0)
             time.sleep(0.005)
