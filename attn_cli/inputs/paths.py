@@ -25,6 +25,7 @@ LONGEST_PATH = 4096  # characters, as of a path that can be
 EXPECTED = "expected a .safetensors, .npz, .npy, .pt or .pth file"
 JSON_EXPECTED = "expected a JSON list of texts or token ids, one a key, or a list of such lists, one a batch item"
 MOST_COMPARED = 300  # names of a folder, with one that is not there: each takes a millisecond
+RELEASE_SECONDS = 5.0  # for a thread that nothing keeps from coming back
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of any file's
 FAILING = (*LACKING, errno.EIO)  # nor of what is in one
@@ -131,9 +132,8 @@ def _open_pipe(path: str, expected: str) -> int:
     thread.join(WRITER_SECONDS)
     is_late = not done
     if is_late:
-        with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
-        thread.join(WRITER_SECONDS)
+        with suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb"):  # lets the thread go
+            thread.join(RELEASE_SECONDS)
     found = done[0] if done else TimeoutError()
     if isinstance(found, int) and not is_late:
         return found
