@@ -1,5 +1,6 @@
 """Threads: they change no bit, and they end with whatever ends the work."""
 
+import itertools
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
 from attn_cli.inspection.stream.functions import Functions, compiled
 from attn_cli.inspection.stream.loop import add_tiles
+from attn_cli.inspection.stream.threads import Crew
 from tests.attention.calls import make_call
 from tests.inspection.cases import coin, with_everything
 from tests.inspection.test_stream_functions import assert_same
@@ -23,8 +25,9 @@ CALLS = {
 
 
 @pytest.fixture
-def threads():
-    """Sets PyTorch's threads for one test."""
+def threads(monkeypatch):
+    """Sets PyTorch's threads for one test, in which a call as small as these is shared out among them."""
+    monkeypatch.setattr(inspector, "is_small", lambda _: False)
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -64,6 +67,9 @@ def test_a_thread_that_begins_later_has_the_number_from_before(threads):
     assert seen == [3]
 
 
+BREAKS = 5  # the call in which something goes wrong; those behind it wait until that is known
+
+
 class BreakError(Exception):
     """What goes wrong in the middle."""
 
@@ -73,27 +79,37 @@ class BreakError(Exception):
 @pytest.mark.parametrize("place", ["progress", "worker"])
 def test_what_ends_the_work_ends_the_threads(place, kind, number, threads, monkeypatch):
     """Nothing goes on behind the error: the calls that were not begun never are."""
-    calls = []
+    begun, ended, close = itertools.count(1), threading.Event(), Crew.close
+    workers = set()
 
     def breaks(*arguments):
-        calls.append(threading.current_thread())
-        if place == "worker" and len(calls) == 5:
+        call = next(begun)
+        workers.add(threading.current_thread())
+        if place == "worker" and call == BREAKS:
             raise kind
+        if call > BREAKS and number > 1:
+            assert ended.wait(60)  # the others go on when the error has arrived, however late that is
         return add_tiles(*arguments)
 
     def progress(*_):
         if place == "progress":
             raise kind
 
+    def then_close(crew):
+        ended.set()
+        close(crew)
+
+    monkeypatch.setattr(Crew, "close", then_close)
     monkeypatch.setattr(inspector, "choose_functions", lambda *_: Functions(add_tiles=breaks))
     threads(number)
-    alive = threading.active_count()
+    alive = set(threading.enumerate())
     with pytest.raises(kind):
         inspect(a_call(), OPTIONS, progress)
-    done = len(calls)
-    assert threading.active_count() == alive
+    done = next(begun) - 1
+    assert (threading.current_thread() in workers) == (number == 1)
+    assert set(threading.enumerate()) <= alive
     assert torch.get_num_threads() == number
-    calls.clear()
+    calls = []
     monkeypatch.setattr(
         inspector, "choose_functions", lambda *_: Functions(add_tiles=lambda *x: calls.append(0) or add_tiles(*x))
     )

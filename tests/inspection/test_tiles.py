@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from attn_cli.attention import textbook
+from attn_cli.inspection import inspector
 from attn_cli.inspection.call import Call
 from attn_cli.inspection.inspector import inspect
 from attn_cli.inspection.options import InspectOptions
@@ -133,7 +134,8 @@ def test_float32_metrics_are_within_1e_5_of_float64():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_changes_nothing(threads):
+def test_the_number_of_threads_changes_nothing(threads, monkeypatch):
+    monkeypatch.setattr(inspector, "is_small", lambda _: False)  # shared out though it is small
     call = make_call(batch=1, heads=4, kv_heads=2, queries=300, keys=300, features=8, dtype=torch.float32, causal=True)
     before = torch.get_num_threads()
     options = InspectOptions(top=5, block_rows=16, block_keys=64)
@@ -156,7 +158,7 @@ class StopError(Exception):
 
 
 def test_an_interruption_ends_the_threads_and_gives_the_thread_count_back():
-    before, alive = torch.get_num_threads(), threading.active_count()
+    before, alive = torch.get_num_threads(), set(threading.enumerate())
 
     def stop(*_):
         raise StopError
@@ -165,4 +167,4 @@ def test_an_interruption_ends_the_threads_and_gives_the_thread_count_back():
     with pytest.raises(StopError):
         inspect(call, InspectOptions(block_rows=16), stop)
     assert torch.get_num_threads() == before
-    assert threading.active_count() == alive
+    assert set(threading.enumerate()) <= alive
