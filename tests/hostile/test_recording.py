@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 import time
 
@@ -105,8 +106,11 @@ def test_a_signal_before_there_is_a_program_is_not_lost(place, number, program):
     script.write_text("import time\ntime.sleep(9)\nprint('the end')\n")
     line, mark = ("record", "-o", str(out / "x.safetensors"), str(script)), out.parent / "mark"
     ended = warm(*line, before=held_until_sent(place, mark), meanwhile=sending(mark, number))
-    assert (ended.returncode, ended.stdout, os.listdir(out)) == (128 + number, b"", []), ended.err
-    assert ended.err in (f"attn: {SAID[number]}\n", NOTHING)
+    assert (ended.stdout, os.listdir(out)) == (b"", []), ended.err
+    if number == signal.SIGINT and "KeyboardInterrupt" in ended.err:  # it struck Python while that was starting
+        assert ended.returncode in (1, 128 + number)
+        return
+    assert (ended.returncode, ended.err in (f"attn: {SAID[number]}\n", NOTHING)) == (128 + number, True), ended.err
 
 
 def test_a_recording_that_is_killed_leaves_a_hidden_folder_that_hinders_nobody(program):
