@@ -69,6 +69,11 @@ class View:
             "return arguments[0].every((part) => location.hash.slice(1).split('&').includes(part))", wanted
         )
 
+    def shows(self, head: int) -> None:
+        """Wait until this head is opened, as it is a little after the browser has gone back or forward."""
+        wanted = f"head {head}"
+        self.browser.wait("return document.getElementById('opened-title').textContent.includes(arguments[0])", wanted)
+
     @staticmethod
     def _parts(fragment: str) -> dict[str, str]:
         return dict(part.split("=", 1) for part in fragment.removeprefix("#").split("&") if part)

@@ -1,4 +1,4 @@
-"""A short fuzz, always with the same draws; that the fuzzer finds what is planted; and that mutation is sound."""
+"""A short fuzz from one seed; that the fuzzer finds what is planted; and that mutation is sound."""
 
 import json
 import os
@@ -54,9 +54,9 @@ def fuzz(tmp_path: Path, target: str, runs: int, *more: str) -> dict:
 
 @pytest.mark.skipif(not HAS_ATHERIS, reason=WITHOUT)
 def test_no_reader_breaks_a_law_where_branches_guide_the_search(tmp_path: Path) -> None:
-    summary = fuzz(tmp_path, "files", 1500)
+    summary = fuzz(tmp_path, "files", 800)
     found = summary["targets"]["files"]
-    assert found["tried"] > 1000
+    assert found["tried"] > 500
     assert found["edges"] > 500
     assert found["corpus"] > len(list(seeds.reading()))  # new ways through the readers were found
 

@@ -34,7 +34,7 @@ WARM = [
     "attn_cli.reporters.json_report",
     "attn_cli.reporters.saved",
 ]
-PATIENCE = 10.0  # seconds, with whoever asks and does not say for what
+PATIENCE = 60.0  # seconds, with whoever asks and does not say for what
 
 
 def request_of(connection: socket.socket) -> tuple[dict, list[int]]:
