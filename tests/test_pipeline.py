@@ -116,7 +116,7 @@ def test_a_result_holds_no_tensor_of_the_inputs(tmp_path):
 
 @pytest.mark.skipif(not torch.__version__.startswith("2.13"), reason="docs/explanation/trust.md speaks of PyTorch 2.13")
 def test_the_kernel_that_hides_a_nan_is_named(tmp_path):
-    tensors = heads(8, 8)
+    tensors = heads(8, 3)
     tensors["q"][0, 1, 3, 0] = torch.nan
     save_file(tensors, tmp_path / "x.safetensors")
     found = result(tmp_path / "x.safetensors")

@@ -88,7 +88,7 @@ def test_pytorchs_own_kernel_is_within_the_tolerance(dtype, keys, scale):
 
 
 def test_a_kernel_that_cleans_nan_away_is_caught():
-    """On the CPU, PyTorch's fused kernel returns 0 for a query of NaN among fewer than 16 keys."""
+    """On the CPU, PyTorch's fused kernel returns 0 for a query of NaN among fewer keys than a vector holds."""
     call = make_call(dtype=torch.float32, keys=7)
     call.q[1, 2, 3] = math.nan
     ours = inspect(call).output
