@@ -7,13 +7,15 @@ the process where memory is short. Free of torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.json_text import parsed, read_text
 from attn_cli.inputs.limits import LARGEST_ADDED, MIB, MOST_MERGES
+from attn_cli.inputs.text import shown
 
 EXPECTED = "expected a tokenizer.json, as the package tokenizers writes it"
 BYTES = "ByteLevel"
@@ -50,17 +52,18 @@ def read_document(path: str) -> TokenizerDocument:
     if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
         raise _broken(path, "it has no model")
     added = _added(found.get("added_tokens", []), path)
-    size = sum(_size(token.get("content")) for token in added)
+    spelt = [text for token in added if isinstance(text := token.get("content"), str)]
+    size = sum(map(_size, spelt))
     if size > LARGEST_ADDED:
         raise in_file(path, f"its added_tokens have {size} bytes", f"expected {LARGEST_ADDED} at most")
-    model = _model(found["model"], path)
+    model, again = _model(found["model"], spelt, path)
     entries, merges = len(model["vocab"]), len(model.get("merges", ()))
     has_bytes = _has_bytes(found.get("decoder"))
     kept = {"version": found["version"]} if "version" in found else {}
     kept |= {"added_tokens": added, "decoder": UNDO_BYTES if has_bytes else None, "model": model}
     of_model = OF_FILE_BYTE * len(content) + OF_ENTRY * entries + OF_MERGE * merges
     room = START + of_model + OF_ADDED * len(added) + OF_ADDED_BYTE * size
-    return TokenizerDocument(json.dumps(kept), has_bytes, room, _again(found["model"], model["vocab"]))
+    return TokenizerDocument(json.dumps(kept), has_bytes, room, again)
 
 
 def _added(found: object, path: str) -> list[dict[str, Any]]:
@@ -70,39 +73,55 @@ def _added(found: object, path: str) -> list[dict[str, Any]]:
     return [_flat(token) for token in found]
 
 
-def _model(found: dict[str, Any], path: str) -> dict[str, Any]:
-    """The model with its entries and merges, which take little where they are flat, and nothing else that is not."""
+def _model(found: dict[str, Any], added: Iterable[str], path: str) -> tuple[dict[str, Any], dict[int, str]]:
+    """The model with its entries and merges, which take little where they are flat, and nothing else that is not.
+
+    Beside it, by their ids, the texts that the package cannot know of.
+    """
     vocab, merges = found.get("vocab"), found.get("merges")
     if isinstance(vocab, list) and found.get("type", "Unigram") == "Unigram":
-        return _as_words(vocab, found.get("unk_id"), path)
+        return _as_words(vocab, found.get("unk_id"), added, path)
     if not isinstance(vocab, dict) or not all(map(_is_flat, vocab.values())):
         raise _broken(path, "its model's vocab is no object of whole numbers")
+    _check_ids(vocab, path)
     if merges is None:
-        return _flat(found) | {"vocab": vocab}
+        return _flat(found) | {"vocab": vocab}, {}
     if not isinstance(merges, list) or not all(_is_flat(merge) or _is_pair(merge) for merge in merges):
         raise _broken(path, "its model's merges are no list of pairs")
     if len(merges) > MOST_MERGES:
         raise in_file(path, f"its model has {len(merges)} merges", f"expected {MOST_MERGES} at most")
-    return _flat(found) | {"vocab": vocab, "merges": merges}
+    return _flat(found) | {"vocab": vocab, "merges": merges}, {}
 
 
-def _as_words(vocab: list[Any], unknown: object, path: str) -> dict[str, Any]:
-    """A Unigram's entries as those of whole words: the same texts have the same ids, and the package builds no trie."""
+def _check_ids(vocab: dict[str, Any], path: str) -> None:
+    """Refuse two texts of one id: the package gives now the one, now the other."""
+    if len(set(vocab.values())) == len(vocab):
+        return
+    texts: dict[object, str] = {}
+    for text, number in vocab.items():
+        if (other := texts.setdefault(number, text)) is not text:
+            raise _broken(path, f"its model's vocab has the id {number} for {shown(other)} and for {shown(text)}")
+
+
+def _as_words(
+    vocab: list[Any], unknown: object, added: Iterable[str], path: str
+) -> tuple[dict[str, Any], dict[int, str]]:
+    """A Unigram's entries as those of whole words: the same texts have the same ids, and the package builds no trie.
+
+    Where a text stands in the list again, its last id is the word's. Its others have words that nothing else has, for
+    the package counts entries to give ids to added tokens; their text is that by their ids.
+    """
     if not all(_is_pair(entry) and isinstance(entry[0], str) and _is_number(entry[1]) for entry in vocab):
         raise _broken(path, "its model's vocab is no list of texts with a number each")
     is_there = isinstance(unknown, int) and 0 <= unknown < len(vocab)
     if unknown is not None and not is_there:
         raise _broken(path, "its model's unk_id is not in its vocab")
     words = {text: number for number, (text, _) in enumerate(vocab)}
-    return {"type": "WordLevel", "vocab": words, "unk_token": ""}
-
-
-def _again(found: dict[str, Any], words: Mapping[str, int]) -> dict[int, str]:
-    """By its id, each text of a Unigram's list that has another id too."""
-    vocab = found["vocab"]
-    if isinstance(vocab, dict) or len(vocab) == len(words):
-        return {}
-    return {number: text for number, (text, _) in enumerate(vocab) if words[text] != number}
+    again = {number: text for number, (text, _) in enumerate(vocab) if words[text] != number}
+    taken = {*words, *added}
+    others = (text for text in map(str, count()) if text not in taken)
+    words |= dict(zip(others, again, strict=False))
+    return {"type": "WordLevel", "vocab": words, "unk_token": ""}, again
 
 
 def _has_bytes(decoder: object) -> bool:

@@ -51,6 +51,8 @@ NONE = {
     "an id below 0": {"model": WORDS | {"vocab": {"a": -1}}},
     "an id of 33 bits": {"model": WORDS | {"vocab": {"a": 2**32}}},
     "an id that is no whole number": {"model": WORDS | {"vocab": {"a": 1.5}}},
+    "an id of two texts": {"model": WORDS | {"vocab": {"a": 0, "b\x1b": 1, "c": 1}}},  # either, by chance
+    "an id of two words": {"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 0}, "unk_token": "a"}},
     "an id that is a list": {"model": WORDS | {"vocab": {"a": [0]}}},
     "entries in a list": {"model": WORDS | {"vocab": [["a", 0]]}},
     "no entries": {"model": {"type": "BPE", "merges": []}},

@@ -187,6 +187,23 @@ def test_a_list_of_entries_with_scores_gives_them_in_its_order_and_added_ones_be
         assert load(one, tokenizer=words, tokens=ids).tokens == (("▁the", "<unk>", "<mask>"),)
 
 
+LISTS = [["a", "b", "a"], ["a", "a", "a", "d"], ["0", "x", "0", "1", "x"], ["a", "<zz>", "<zz>"], ["", "", "b"]]
+
+
+@pytest.mark.parametrize("entries", LISTS, ids=str)
+def test_behind_entries_that_stand_again_added_tokens_have_the_ids_that_the_package_gives_them(one, tmp_path, entries):
+    package = pytest.importorskip("tokenizers").Tokenizer
+    kinds = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    added = [{"id": len(entries) + place, "content": text, **kinds} for place, text in enumerate(("<zz>", "2", "a"))]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [[text, 0.0] for text in entries]}
+    words = vocabulary(tmp_path / "tokenizer.json", model=model, added_tokens=added)
+    known = package.from_file(str(words)).id_to_token
+    for first in range(7):
+        ids = saved(tmp_path / "ids.json", list(range(first, first + 3)))
+        expected = tuple(str(number) if (text := known(number)) is None else text for number in range(first, first + 3))
+        assert load(one, tokenizer=words, tokens=ids).tokens == (expected,)
+
+
 def test_an_added_token_is_shown_as_the_file_spells_it_whatever_texts_are_normalized_to(one, tmp_path):
     pytest.importorskip("tokenizers")
     kinds = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
