@@ -20,7 +20,7 @@ MOST_SELECTED = 2**20  # numbers in a selection: as many query rows as the longe
 MOST_SAID = 60  # characters of an option's value in a message
 UNITS = {"": 1, "B": 1, **{f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)},
          **{f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}}  # fmt: skip
-SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*)")
+SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 Lengths = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
@@ -36,6 +36,7 @@ def parse_selection(option: str, text: str | None) -> tuple[int, ...] | None:
     said, asked = f"{option} {_said(text)}", 0
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
+        _check_digits(said, first, last.strip())
         if not _is_number(first) or (dash and not _is_number(last.strip())):
             raise UsageError(f"{said}: found {_quoted(part.strip())}; expected numbers and ranges such as 0,3-5")
         start, stop = int(first), int(last or first)
@@ -80,7 +81,15 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
+def _check_digits(said: str, *texts: str) -> None:
+    """Refuse a number that is whole, but has more digits than any size."""
+    for text in texts:
+        if text.isascii() and text.isdecimal() and len(text) > MOST_DIGITS:
+            raise UsageError(f"{said}: found a number of {len(text)} digits; expected {MOST_DIGITS} at most")
+
+
 def _length(text: str, number: str) -> int:
+    _check_digits(f"--valid-lens {_said(text)}", number.strip())
     if not _is_number(number.strip()):
         raise UsageError(
             f"--valid-lens {_said(text)}: found {_quoted(number.strip())}; expected whole numbers such as 3,2 "
@@ -101,18 +110,28 @@ def parse_zoom(text: str | None) -> Zoom | None:
     if len(parts) != 2:
         found = f"{len(parts)} range{'s' if len(parts) > 1 else ''}"
         raise UsageError(f"--zoom {_quoted(text)}: found {found}; expected query rows and keys, Q0:Q1,K0:K1")
-    (first_query, query_stop), (first_key, key_stop) = (_range(text, part) for part in parts)
+    said = f"--zoom {_quoted(text)}"
+    (first_query, query_stop), (first_key, key_stop) = (_range(said, part, "0:50, 100: or :50") for part in parts)
     return Zoom(first_query, query_stop, first_key, key_stop)
 
 
-def _range(text: str, part: str) -> tuple[int, int | None]:
+def parse_calls(text: str | None) -> tuple[int, int | None]:
+    """``"10:20"`` to (10, 20), ``":20"`` to (0, 20), ``"10:"`` to (10, None).
+
+    Raises:
+        UsageError: where it is no such range, or an empty one.
+    """
+    return (0, None) if text is None else _range(f"--calls {_quoted(text)}", text.strip(), "10:20, 10: or :20")
+
+
+def _range(said: str, part: str, examples: str) -> tuple[int, int | None]:
     """``"3:7"`` to (3, 7), ``":"`` to (0, None)."""
     first, colon, stop = (side.strip() for side in part.partition(":"))
+    _check_digits(said, first, stop)
     if not colon or not all(side == "" or _is_number(side) for side in (first, stop)):
-        raise UsageError(f"--zoom {_quoted(text)}: found {_quoted(part)}; expected a range such as 0:50, 100: or :50")
+        raise UsageError(f"{said}: found {_quoted(part)}; expected a range such as {examples}")
     if stop and int(stop) <= int(first or 0):
-        found = f"found {_quoted(part)}, which is empty"
-        raise UsageError(f"--zoom {_quoted(text)}: {found}; expected a stop above the start")
+        raise UsageError(f"{said}: found {_quoted(part)}, which is empty; expected a stop above the start")
     return int(first or 0), int(stop) if stop else None
 
 
@@ -147,6 +166,7 @@ def parse_sizes(option: str, text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
+        _check_digits(f"{option} {_said(text)}", part)
         if not _is_number(part) or int(part) < 1:
             found = f"found {_quoted(part)}"
             raise UsageError(f"{option} {_said(text)}: {found}; expected whole numbers from 1, such as 512,1024")
@@ -241,7 +261,7 @@ def parse_bytes(option: str, text: str) -> int:
     unit = None if match is None else UNITS.get(match[2].upper())
     if match is None or unit is None:
         raise UsageError(f"{option} {_quoted(text)}: expected a size such as 2GiB, 500MB or 1048576")
-    size = int(float(match[1]) * unit)
-    if not 0 < size <= MOST_BYTES:
+    size = float(match[1]) * unit
+    if not 1 <= size <= MOST_BYTES:
         raise UsageError(f"{option} {_quoted(text)}: expected a size from 1 byte to {MOST_BYTES >> 60} EiB")
-    return size
+    return int(size)

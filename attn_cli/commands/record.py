@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attn_cli.commands import recording_options as opt
-from attn_cli.commands.parsing import parse_bytes, parse_selection
+from attn_cli.commands.parsing import parse_bytes, parse_calls, parse_selection
 from attn_cli.errors import UsageError
 from attn_cli.inputs.tokenizer import Tokenizer
 from attn_cli.recording.options import RecordOptions
@@ -36,7 +36,7 @@ def record(
     (opt.check_module if is_module else opt.check_script)(program[0])
     if tokenizer is not None:
         Tokenizer.load(tokenizer)  # refused now, not in the middle of the program
-    first, stop = opt.parse_calls(calls)
+    first, stop = parse_calls(calls)
     chosen = parse_selection("--heads", heads)
     limit = max_bytes or opt.DEFAULT_BYTES
     options = RecordOptions(

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from attn_cli.commands.options import OUTPUT, Dtype
-from attn_cli.errors import InputError, UsageError
+from attn_cli.errors import InputError
 
 CHOOSING = "What to record"
 DEFAULT_BYTES = "2GiB"
-LONGEST_NUMBER = 12
 
 # Options with a value of its own behind them; whatever else stands before the program is a flag.
 VALUED = ("-o", "--output", "--layers", "--calls", "--heads", "--max-bytes", "--dtype", "--tokenizer")
@@ -93,22 +92,6 @@ TokenizerFile = Annotated[
 ]
 
 
-def parse_calls(text: str | None) -> tuple[int, int | None]:
-    """``"10:20"`` to (10, 20), ``":20"`` to (0, 20), ``"10:"`` to (10, None).
-
-    Raises:
-        UsageError: where it is no such range, or an empty one.
-    """
-    if text is None:
-        return 0, None
-    first, colon, stop = (part.strip() for part in text.partition(":"))
-    if not colon or not all(part == "" or _is_number(part) for part in (first, stop)):
-        raise UsageError(f"--calls {text!r}: expected a range such as 10:20, 10: or :20")
-    if stop and int(stop) <= int(first or 0):
-        raise UsageError(f"--calls {text!r}: found an empty range; expected a stop above the start")
-    return int(first or 0), int(stop) if stop else None
-
-
 def whole_path(path: str | None) -> str | None:
     """The path from the root: the program may go to another folder."""
     return None if path is None else os.path.abspath(path)
@@ -152,7 +135,3 @@ def _needs_value(argument: str) -> bool:
     """Whether the next argument is its value: not so for ``-oFILE`` and ``--output=FILE``, but for ``-mo``."""
     is_cluster = not argument.startswith("--") and argument.find("o") == len(argument) - 1
     return argument in VALUED or (is_cluster and len(argument) > 1)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER

@@ -107,7 +107,7 @@ def test_a_zoom_is_written_as_it_is_read(zoom):
         ("0:5,1:2:3", "'1:2:3'"),
         ("0:1.5,:", "'0:1.5'"),
         ("٣:٤,:", "'٣:٤'"),
-        (f"{'9' * 5000}:,:", "'999"),
+        (f"{'9' * 5000}:,:", "a number of 5000 digits"),
         ("5:5,:", "'5:5', which is empty"),
         (":,6:5", "'6:5', which is empty"),
         (":0,:", "':0', which is empty"),

@@ -5,8 +5,8 @@ import shlex
 import pytest
 import typer
 
-from attn_cli.commands.parsing import parse_bytes
-from attn_cli.commands.recording_options import VALUED, own_arguments, parse_calls
+from attn_cli.commands.parsing import parse_bytes, parse_calls
+from attn_cli.commands.recording_options import VALUED, own_arguments
 from attn_cli.errors import UsageError
 from attn_cli.main import app
 from tests.cli.process import attn
@@ -29,6 +29,7 @@ from tests.cli.process import attn
         ("--stats --dtype float16 p.py", 2, ["--dtype", "--stats"]),
         ("--calls 5:5 p.py", 2, ["--calls", "empty"]),
         ("--calls 5 p.py", 2, ["--calls", "10:20"]),
+        (f"--calls {'9' * 5000}: p.py", 2, ["--calls", "5000 digits"]),
         ("--heads x p.py", 2, ["--heads", "0,3-5"]),
         ("--max-bytes lots p.py", 2, ["--max-bytes", "2GiB"]),
         ("--max-bytes 0 p.py", 2, ["--max-bytes"]),
