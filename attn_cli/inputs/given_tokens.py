@@ -42,7 +42,7 @@ class GivenTokens:
         source: the argument of ``--tokens``.
         texts: out of a JSON file.
         ids: out of a JSON file.
-        tensors: by the lower-case name with its prefix, a tensor's name in the file.
+        tensors: names of the file's tensors, spelt as there, that ``source`` may mean.
         tokenizer: that turns ids into texts.
     """
 

@@ -133,7 +133,7 @@ class _Kind(Generic[T]):
         if value is None:
             raise in_file(
                 path,
-                f"metadata {shown(name)} is {shown(text, MOST_SAID)!r}",
+                f"metadata {shown(name)} is '{shown(text, MOST_SAID)}'",
                 f"expected {self.expected}",
                 f"{self.flag} overrides it",
             )

@@ -83,6 +83,11 @@ def test_a_setting_that_is_none_is_refused(tmp_path, key):
         assert told[path].endswith(f"hint: --{key.replace('_', '-')} overrides it") or value == values[-1]
 
 
+def test_what_metadata_say_is_escaped_once(tmp_path):
+    (path,) = written(tmp_path, [{"layout": "\x1b[31m'\\"}])
+    refused(warm("run", str(path)), says=r"metadata layout is '\x1b[31m'\'; expected bhsd or bshd")
+
+
 def test_an_option_overrides_what_metadata_lie_about(tmp_path):
     (path,) = written(tmp_path, [{"scale": "nan"}])
     refused(warm("run", str(path)), names=path, says="metadata scale is 'nan'")

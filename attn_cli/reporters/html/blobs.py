@@ -44,11 +44,6 @@ def codes(weights: Tensor, visible: Tensor) -> Tensor:
     return torch.where(visible, levels, float(MASKED)).to(torch.uint8)
 
 
-def code_blob(weights: Tensor, visible: Tensor) -> Blob:
-    """:func:`codes` as a blob, row by row."""
-    return blob(codes(weights, visible).contiguous().numpy().tobytes())
-
-
 def float_blob(numbers: Tensor) -> Blob:
     """Numbers as little-endian 32-bit floats, row by row."""
     return blob(numbers.float().contiguous().numpy().astype("<f4").tobytes())
