@@ -9,6 +9,16 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "sample_inputs"
 MINILM = str(SAMPLES / "minilm.safetensors")
 
+# However quick the run: a bar of a thread of its own may come too late.
+BAR_AT_ONCE = """
+import threading, types
+import attn_cli.reporters.progress as own
+class AtOnce(threading.Timer):
+    def start(self):
+        self.function()
+own.threading = types.SimpleNamespace(Lock=threading.Lock, Timer=AtOnce)
+"""
+
 # What a process that was to be attn runs in its place.
 INSTEAD = """
 import sys

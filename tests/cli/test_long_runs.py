@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tests.cli.process import ROOT, attn, environment
+from tests.cli.process import BAR_AT_ONCE, ROOT, attn, environment
 from tests.inputs.files import write
 
 pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix")
@@ -95,6 +95,6 @@ def test_an_interrupt_while_inspecting_ends_cleanly(interrupted):
 
 
 def test_no_bar_where_standard_error_is_no_terminal():
-    done = attn(*demo(LENGTHS[0]), "--json")
+    done = attn("demo", "--json", before=BAR_AT_ONCE)
     assert done.returncode == 0
     assert done.stderr == b""

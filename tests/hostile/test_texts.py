@@ -8,20 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.cli.process import BAR_AT_ONCE
 from tests.hostile.law import accepted, refused
 from tests.hostile.test_values import NAN, document, heads
 from tests.hostile.texts import LONG, TEXTS, check_harmless, check_shown, controls, on_a_terminal
 from tests.hostile.warm import warm
 
 COLOUR = {"FORCE_COLOR": "1"}
-PROGRESS = """
-import threading, types
-import attn_cli.reporters.progress as own
-class AtOnce(threading.Timer):
-    def start(self):
-        self.function()
-own.threading = types.SimpleNamespace(Lock=threading.Lock, Timer=AtOnce)
-"""  # however quick the run: a bar in a thread of its own may come too late
 ROW = ("--head", "0", "--query", "2")
 SEVERAL = list(TEXTS.values())
 
@@ -85,7 +78,7 @@ def test_what_is_no_character_is_written_out_and_markup_is_left_as_it_is(files):
 @pytest.mark.parametrize("arguments", [("run", "names"), ("run", "tokens", "--head", "0"), ("check", "broken")])
 def test_so_does_a_real_one_with_a_progress_bar(files, arguments):
     command, name, *rest = arguments
-    ended, written = on_a_terminal(command, str(files[name]), *rest, before=PROGRESS)
+    ended, written = on_a_terminal(command, str(files[name]), *rest, before=BAR_AT_ONCE)
     accepted(ended)
     bare = check_harmless(written, may_move=True)
     assert b"EVIL" in bare
