@@ -28,7 +28,15 @@ from attn_cli.commands.typer_compat import ClickException, exit_code_of, message
 from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memory
 from attn_cli.inputs.paths import LACKING
 from attn_cli.interruption import Terminated, obeyed, raise_again
-from attn_cli.reporters.failures import STDOUT, Asked, end_quietly, open_streams, tell_failed, tell_interrupted
+from attn_cli.reporters.failures import (
+    OUTPUTS,
+    Asked,
+    end_quietly,
+    end_streams,
+    open_streams,
+    tell_failed,
+    tell_interrupted,
+)
 from attn_cli.reporters.json_report import no_document_yet
 
 INTERRUPTED = 130
@@ -84,7 +92,7 @@ def main(argv: Sequence[str] | None = None, *, is_own_process: bool = False) -> 
     asked = Asked(None, "--json" in arguments, with_traceback=False)
     try:
         with obeyed((lambda number: tell_interrupted(number, asked)) if is_own_process else None), odd_sizes_aside():
-            open_streams(names_stdout=is_own_process)
+            open_streams(is_own_process=is_own_process)
             no_document_yet()
             asked, arguments = _understood(arguments)
             return _answer(arguments, asked)
@@ -95,7 +103,7 @@ def main(argv: Sequence[str] | None = None, *, is_own_process: bool = False) -> 
 def run_and_exit() -> None:
     """The console script."""
     code = main(is_own_process=True)
-    end_quietly()  # all there is to say was flushed
+    end_streams()
     sys.exit(code)
 
 
@@ -157,8 +165,8 @@ def _as_attn_error(error: Exception) -> AttnError:
 
 def _as_resource_error(error: OSError) -> ResourceError:
     reason = error.strerror or str(error)
-    if error.filename == STDOUT:
-        return ResourceError(f"{STDOUT}: cannot be written: {reason}; expected room for all of it")
+    if error.filename in OUTPUTS.values():
+        return ResourceError(f"{error.filename}: cannot be written: {reason}; expected room for all of it")
     if error.filename is not None and error.errno not in LACKING:  # else it is no fault of that file
         expected = {FileExistsError: "a folder", NotADirectoryError: "it to lie in a folder"}
         wanted = expected.get(type(error), "it to be readable and writable")

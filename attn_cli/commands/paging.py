@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 
 from attn_cli.attention.masks import MaskRule
@@ -12,6 +11,7 @@ from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.types import LoadedCall
 from attn_cli.inspection.budget import LISTED_PAIRS, BudgetPlanner, CallSize
 from attn_cli.inspection.options import DetailOptions
+from attn_cli.reporters.failures import say
 from attn_cli.reporters.html import PageRequest, WrittenPage, write_page
 from attn_cli.reporters.html.page import own_parts
 from attn_cli.reporters.html.story import Story
@@ -58,7 +58,7 @@ def write_out(result: RunResult, request: PageRequest, story: Story | None = Non
 def warn(request: PageRequest, written: WrittenPage) -> None:
     """Tell on standard error what the writer of a page should know."""
     if written.warning is not None:
-        sys.stderr.write(f"attn: warning: {harmless(request.path)}: {written.warning}\n")
+        say(f"attn: warning: {harmless(request.path)}: {written.warning}")
 
 
 def relative_size(plan: CallPlan) -> float:

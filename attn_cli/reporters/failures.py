@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from attn_cli.errors import AttnError
 from attn_cli.interruption import KILLED
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 STREAMS = (0, 1, 2)
-STDOUT = "standard output"
+OUTPUTS = {"stdout": "standard output", "stderr": "standard error"}
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,24 @@ class Asked:
     with_traceback: bool
 
 
-class _NamedOutput(io.FileIO):
-    """Standard output, whose failures say that they are its own."""
+class _Output(io.FileIO):
+    """Standard output or error, whose failures say whose they are.
+
+    Args:
+        number: the descriptor; it stays open.
+        label: what messages call it.
+    """
+
+    def __init__(self, number: int, label: str) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._label = label
 
     def write(self, data: ReadableBuffer) -> int:
+        """Write as much as goes at once."""
         try:
             return super().write(data)
         except OSError as error:
-            error.filename = STDOUT
+            error.filename = self._label
             raise
 
 
@@ -60,35 +70,39 @@ class InterruptionError(AttnError):
         self.exit_code = KILLED + number
 
 
-def open_streams(*, names_stdout: bool) -> None:
+def open_streams(*, is_own_process: bool) -> None:
     """What is written to a closed stream goes nowhere; on one without UTF-8 a sign that it lacks becomes ``?``.
 
     No file that is opened later may take a closed stream's number: whatever a library writes there would be in it.
 
     Args:
-        names_stdout: have an error of standard output's carry its name.
+        is_own_process: the streams are nobody else's, so that attn may write to them in its own way.
     """
     with contextlib.suppress(OSError):
         while (number := os.open(os.devnull, os.O_RDWR)) in STREAMS:
             os.set_inheritable(number, True)
         os.close(number)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+    for name, label in OUTPUTS.items():
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if names_stdout and isinstance(sys.__stdout__, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        sys.stdout = _named(sys.__stdout__)
+            if is_own_process and stream is getattr(sys, f"__{name}__"):
+                setattr(sys, name, _own(stream, label))
 
 
-def _named(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """The same stream, but for its errors; one that is more than a file stays as it is."""
-    if type(getattr(stream.buffer, "raw", None)) is not io.FileIO:
+def _own(stream: io.TextIOWrapper, label: str) -> io.TextIOWrapper:
+    """The same stream, but all of it is written or it fails; one that is more than a file stays as it is.
+
+    Python writes without a buffer where it is told to (``-u``), and takes no notice of what did not go at once. Here
+    that means a buffer for a line.
+    """
+    if type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO:
         return stream
-    named = io.BufferedWriter(_NamedOutput(stream.fileno(), "w", closefd=False))
-    is_by_line, is_at_once = stream.line_buffering, stream.write_through
-    return io.TextIOWrapper(named, stream.encoding, stream.errors, line_buffering=is_by_line, write_through=is_at_once)
+    buffer = io.BufferedWriter(_Output(stream.fileno(), label))
+    is_by_line = stream.line_buffering or stream.write_through
+    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=is_by_line)
 
 
 def say(line: str) -> None:
@@ -127,13 +141,26 @@ def tell_interrupted(number: int, asked: Asked) -> int:
 
 def end_quietly() -> int:
     """Nobody reads on: that is no failure, and Python must not complain, nor wait, when it flushes at exit."""
-    stdout = sys.__stdout__
-    if stdout is not None:
+    _let_go(sys.__stdout__)
+    return 0
+
+
+def end_streams() -> None:
+    """All there is to say was flushed: what was not taken is let go, and changes no exit code when Python flushes."""
+    end_quietly()
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _let_go(sys.__stderr__)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What is still to come on this stream goes nowhere."""
+    if stream is not None:
         with contextlib.suppress(OSError, ValueError):
             nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stdout.fileno())
+            os.dup2(nothing, stream.fileno())
             os.close(nothing)
-    return 0
 
 
 def _tell_as_json(error: AttnError, asked: Asked) -> None:

@@ -36,8 +36,8 @@ attn_cli.__main__.run_and_exit = run_and_exit
 
 
 def environment(**extra):
-    """The process's environment without whatever the person who runs the tests has set for colour and width."""
-    names = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "ATTN_TRACEBACK")
+    """The process's environment without whatever the person who runs the tests has set for what is printed."""
+    names = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "ATTN_TRACEBACK", "PYTHONUNBUFFERED")
     clean = {name: value for name, value in os.environ.items() if name not in names}
     return {**clean, "PYTHONUTF8": "1", **extra}
 

@@ -232,6 +232,19 @@ def test_a_full_disk_behind_stdout_is_a_failed_resource(options, is_warm):
     assert "fault of attn" not in err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_behind_stderr_changes_no_exit_code():
+    """Python itself, which flushes at its end, would make 120 of it."""
+    code, out, _ = shell("attn run missing.safetensors --json 2> /dev/full")
+    assert (code, json.loads(out)["exit_code"]) == (2, 2)
+
+
+def test_python_without_a_buffer_writes_all_or_says_that_it_cannot(tmp_path):
+    code, _, err = shell(f"(ulimit -f 4; PYTHONUNBUFFERED=1 attn demo --json > {tmp_path}/out)")
+    assert (code, err.count("\n")) == (3, 1)
+    assert err.startswith("attn: error: standard output: cannot be written")
+
+
 @pytest.mark.parametrize("command", ["schema run", "demo --json", "demo", "--version"])
 def test_what_is_written_to_a_closed_stdout_goes_nowhere(command):
     code, _, err = shell(f"attn {command} >&-")

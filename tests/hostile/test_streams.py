@@ -18,6 +18,7 @@ from tests.hostile.law import accepted, refused
 from tests.hostile.surroundings import LAYER, MEASURED_BENCH, PRINTING, closed
 from tests.hostile.warm import warm
 
+UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 NAMES = [" ".join(arguments).replace(MINILM, "FILE") for arguments in PRINTING]
 SHORT = ("demo", "--json"), ("demo",)
 
@@ -52,10 +53,13 @@ def test_a_full_disk_behind_stdout_is_one_line_and_exit_code_3(arguments, full):
     assert ended.err.count("\n") == 1
 
 
+@UNBUFFERED
 @pytest.mark.parametrize("limit", [1000, 10000])
-def test_a_disk_that_gets_full_in_the_middle_holds_no_second_document(tmp_path, limit):
+def test_a_disk_that_gets_full_in_the_middle_holds_no_second_document(tmp_path, limit, unbuffered):
+    """Nor half a one that passes for whole: without a buffer Python takes no notice of what was not written."""
+    limits = {"RLIMIT_FSIZE": limit}
     with open(tmp_path / "out", "wb") as out:
-        ended = warm("demo", "--json", stdout=out.fileno(), limits={"RLIMIT_FSIZE": limit})
+        ended = warm("demo", "--json", stdout=out.fileno(), limits=limits, PYTHONUNBUFFERED=unbuffered)
     refused(ended, 3, names="standard output: cannot be written", says="File too large")
     written = (tmp_path / "out").read_bytes()
     assert written.count(b'"schema"') <= 1
@@ -93,6 +97,21 @@ def test_a_stderr_that_takes_nothing_changes_no_answer(request, fault, arguments
     ended = warm(*arguments, stderr=request.getfixturevalue(fault))
     assert ended.returncode == code
     assert len(ended.stdout) > 100 or arguments == ("run", "missing")
+
+
+@pytest.mark.parametrize("fault", ["full", "broken_pipe"])
+def test_a_warning_that_nobody_takes_changes_no_answer(request, fault, tmp_path):
+    page = tmp_path / "page.html"
+    asked = "demo", "--html", str(page), "--html-budget", "1000"
+    assert "attn: warning: " in warm(*asked).err
+    ended = warm(*asked, stderr=request.getfixturevalue(fault))
+    assert (ended.returncode, len(ended.stdout) > 100) == (0, True)
+
+
+@UNBUFFERED
+def test_a_full_disk_behind_stdout_is_told_as_that_also_in_the_middle_of_a_report(full, unbuffered):
+    ended = warm("run", MINILM, stdout=full, PYTHONUNBUFFERED=unbuffered)
+    refused(ended, 3, names="standard output: cannot be written", says="No space left on device")
 
 
 @pytest.mark.parametrize("arguments", [("run", "-"), ("run", "-", "--json")], ids=" ".join)

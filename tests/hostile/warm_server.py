@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import resource
@@ -83,9 +84,11 @@ def open_streams(encoding: str) -> None:
     for number, (stream, mode, usual) in enumerate(
         [("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace")]
     ):
-        buffering = 1 if stream == "stderr" else -1
-        made = open(  # noqa: SIM115 (as long as the process)
-            number, mode, buffering, encoding=name or "utf-8", errors=errors or usual, closefd=False
+        is_unbuffered = stream != "stdin" and bool(os.environ.get("PYTHONUNBUFFERED"))
+        raw = open(number, f"{mode}b", 0 if is_unbuffered else -1, closefd=False)  # noqa: SIM115 (as long as it all)
+        is_by_line = stream == "stderr" and not is_unbuffered
+        made = io.TextIOWrapper(
+            raw, name or "utf-8", errors or usual, line_buffering=is_by_line, write_through=is_unbuffered
         )
         setattr(sys, stream, made)
         setattr(sys, f"__{stream}__", made)
