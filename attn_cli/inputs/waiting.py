@@ -1,4 +1,4 @@
-"""A pipe from a program that takes its time: it is waited for, and whoever waits is told so."""
+"""A pipe from or to a program that takes its time is waited for, and whoever waits for input is told so."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def comes(number: int, seconds: float | None = None) -> bool:
     asked = select.poll()  # other than select() it takes every number that a descriptor has
     asked.register(number, select.POLLIN)
     return bool(asked.poll(None if seconds is None else 1000 * seconds))
+
+
+def takes(number: int) -> None:
+    """Wait until something can be written to a pipe, or it is known that nobody will read it."""
+    asked = select.poll()
+    asked.register(number, select.POLLOUT)
+    asked.poll()
 
 
 class WaitedFor(io.FileIO):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from attn_cli.errors import AttnError
+from attn_cli.inputs.waiting import takes
 from attn_cli.interruption import KILLED
 from attn_cli.reporters.json_report import error_document, is_document_begun, write_document
 from attn_cli.reporters.terminal.text import harmless
@@ -39,7 +40,7 @@ class Asked:
 
 
 class _Output(io.FileIO):
-    """Standard output or error, whose failures say whose they are.
+    """Standard output or error, which are waited for, and whose failures say whose they are.
 
     Args:
         number: the descriptor; it stays open.
@@ -51,9 +52,11 @@ class _Output(io.FileIO):
         self._label = label
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write as much as goes at once."""
+        """Write as much as goes at once, and wait until something does."""
         try:
-            return super().write(data)
+            while (count := super().write(data)) is None:  # another program has made the pipe one that does not wait
+                takes(self.fileno())
+            return count
         except OSError as error:
             error.filename = self._label
             raise

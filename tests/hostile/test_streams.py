@@ -135,17 +135,69 @@ def test_a_reader_that_stops_reading_does_not_keep_attn_from_ending():
     read, write = os.pipe()
 
     def interrupt(child):
-        looks = 0
-        while looks < 5:  # it sleeps, and not by chance
-            time.sleep(0.01)
-            is_full = not select.select([], [write], [], 0)[1]
-            looks = looks + 1 if is_full and _state(child) == "S" else 0
+        _wait_for_a_full_pipe(child, write)
         os.kill(child, signal.SIGTERM)
 
     ended = warm("run", MINILM, "--json", stdout=write, meanwhile=interrupt)
     os.close(write)
     os.close(read)
     assert (ended.returncode, ended.err, ended.timed_out) == (143, "attn: ended by SIGTERM\n", False)
+
+
+@pytest.fixture
+def impatient():
+    """A pipe whose writers are not to wait for its reader: whoever shares a pipe shares that too."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    yield read, write
+    os.close(read)
+
+
+def _wait_for_a_full_pipe(child, write):
+    """Until a process sleeps behind a pipe that takes no more, and not by chance, or has ended."""
+    looks = 0
+    while looks < 5 and (state := _state(child)) not in ("Z", ""):
+        time.sleep(0.01)
+        is_full = not select.select([], [write], [], 0)[1]
+        looks = looks + 1 if is_full and state == "S" else 0
+
+
+@UNBUFFERED
+def test_a_pipe_whose_writers_are_not_to_wait_gets_the_whole_report_all_the_same(impatient, unbuffered):
+    read, write = impatient
+    got = []
+
+    def take(child):
+        _wait_for_a_full_pipe(child, write)
+        assert not os.get_blocking(write)
+        os.close(write)
+        with open(os.dup(read), "rb") as pipe:
+            got.append(pipe.read())
+
+    ended = warm("run", MINILM, "--json", stdout=write, meanwhile=take, PYTHONUNBUFFERED=unbuffered)
+    assert (ended.returncode, ended.err) == (0, "")
+    assert json.loads(got[0])["schema"] == "attn.run/1"
+    assert len(got[0]) > 100_000  # more than a pipe holds
+
+
+@UNBUFFERED
+@pytest.mark.parametrize("end", ["Ctrl-C", "nobody reads"])
+def test_waiting_for_a_pipe_whose_writers_are_not_to_wait_ends_as_for_any_other(impatient, end, unbuffered):
+    read, write = impatient
+
+    def stop(child):
+        _wait_for_a_full_pipe(child, write)
+        if end == "Ctrl-C":
+            os.kill(child, signal.SIGINT)
+        else:
+            os.dup2(nothing, read)
+
+    with open(os.devnull, "rb") as devnull:
+        nothing = devnull.fileno()
+        ended = warm("run", MINILM, "--json", stdout=write, meanwhile=stop, PYTHONUNBUFFERED=unbuffered)
+    os.close(write)
+    expected = (130, "attn: interrupted\n") if end == "Ctrl-C" else (0, "")
+    assert (ended.returncode, ended.err, ended.timed_out) == (*expected, False)
 
 
 SOON = "import attn_cli.inputs.waiting as waiting; waiting.SILENCE_SECONDS = 0.05\n"
@@ -217,8 +269,11 @@ def test_a_pipe_that_was_made_not_to_wait_is_waited_for_all_the_same(tmp_path):
 
 
 def _state(child):
-    """``"S"`` where it sleeps: the letter behind the name, which stands in brackets."""
-    return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+    """``"S"`` where it sleeps: the letter behind the name, which stands in brackets; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252:strict", "utf-16"])
