@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import combinations
 from pathlib import Path
@@ -36,6 +36,9 @@ _waiting: ContextVar[list[_Whole] | None] = ContextVar("waiting", default=None)
 def together() -> Iterator[None]:
     """Give the files that are written in the block their names when all are whole; where one fails, none gets it.
 
+    Where one is refused its name, those that have theirs give it back; on a disk without hard links what was replaced
+    by then stays replaced.
+
     Raises:
         ResourceError: where the disk refuses a name.
     """
@@ -44,13 +47,51 @@ def together() -> Iterator[None]:
     try:
         yield
         with held_back() if len(whole) > 1 else nullcontext():  # no signal comes between two of them
-            for one in whole:
-                with naming(one.path):
-                    os.replace(one.temporary, one.target)
+            _give_names(whole)
     finally:
         _waiting.reset(token)
         for one in whole:
             remove_unfinished(one.temporary)
+
+
+def _give_names(whole: list[_Whole]) -> None:
+    with ExitStack() as removing, ExitStack() as undoing:
+        for one in whole:
+            with naming(one.path):
+                take_back = None if one is whole[-1] else _way_back(one.target, removing)
+                os.replace(one.temporary, one.target)
+            if take_back is not None:
+                undoing.callback(take_back)
+        undoing.pop_all()
+
+
+def _way_back(target: Path, removing: ExitStack) -> Callable[[], None] | None:
+    """What makes a name again what it was before a file got it; None where this disk has no way.
+
+    Meanwhile what is there has a second name, so that at any moment it is on the disk or replaced as a whole.
+
+    Args:
+        target: the name.
+        removing: is to remove the second name.
+    """
+
+    def take_back() -> None:
+        with contextlib.suppress(OSError):
+            if older is None:
+                target.unlink()
+            else:
+                os.replace(older, target)
+
+    older = None
+    try:
+        older = _made_beside(target, lambda candidate: os.link(target, candidate))
+        mark_unfinished(older)
+        removing.callback(remove_unfinished, older)
+    except FileNotFoundError:  # nothing was there
+        pass
+    except OSError:
+        return None
+    return take_back
 
 
 @contextmanager
@@ -217,7 +258,29 @@ def _target(path: str | os.PathLike[str]) -> Path:
     target = Path(os.path.realpath(path))
     if os.path.exists(path) and not target.exists():
         raise OSError("the file behind it was removed")
+    if _is_mounted(target):
+        raise OSError("a disk or file is mounted onto it")
     return target
+
+
+def _is_mounted(target: Path) -> bool:
+    """Whether something is mounted onto this file, as containers have it: its name cannot be given to another."""
+    if not hasattr(os, "O_PATH"):  # only Linux mounts onto files
+        return False
+    try:
+        return _mount_of(target) != _mount_of(target.parent)
+    except OSError:  # there is nothing, or nobody tells
+        return False
+
+
+def _mount_of(path: Path) -> list[str]:
+    """The number of the mount that a path is in: bound to a file of the same disk, only that is another."""
+    handle = os.open(path, os.O_PATH)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{handle}").read_text(encoding="ascii").splitlines()
+    finally:
+        os.close(handle)
+    return [line for line in lines if line.startswith("mnt_id:")]
 
 
 def _refuse_special(target: Path) -> None:
@@ -242,10 +305,19 @@ def _refuse_own_streams(path: str) -> None:
 
 def _new_file_beside(target: Path, permissions: int) -> Path:
     """An empty file in the target's folder, which nobody has more rights to than the process gives to new files."""
+
+    def make(candidate: Path) -> None:
+        os.close(os.open(candidate, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions))
+
+    return _made_beside(target, make)
+
+
+def _made_beside(target: Path, make: Callable[[Path], None]) -> Path:
+    """A hidden file in the target's folder, made under the first name that is free."""
     for attempt in range(_ATTEMPTS):
         candidate = target.with_name(f".{target.name[:SHOWN]}.{os.getpid()}.{attempt}.tmp")
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(candidate, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions))
+            make(candidate)
             return candidate
     raise FileExistsError(f"{_ATTEMPTS} unfinished files are beside it")
 

@@ -5,11 +5,12 @@ import shutil
 import sys
 
 import pytest
+from safetensors import safe_open
 
 from tests.cli.process import MINILM
 from tests.hostile.law import accepted, refused, refused_as_json, unharmed
 from tests.hostile.making import safetensors, three
-from tests.hostile.surroundings import BOUND_BY_PERMISSIONS, LAYER, can_mount, read_only_disk, small_disk
+from tests.hostile.surroundings import BOUND_BY_PERMISSIONS, LAYER, can_mount, mounted_onto, read_only_disk, small_disk
 from tests.hostile.test_outputs import OPTIONS, written
 from tests.hostile.warm import Ended, warm
 
@@ -69,6 +70,72 @@ def test_of_several_outputs_all_are_written_or_none(command, is_there, tmp_path)
         refused(ended, 3, names=page, says="cannot be written")
     accepted(warm(command, *asked))
     assert small.stat().st_size < 40_000 < page.stat().st_size
+
+
+@mounting
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_file_that_something_is_mounted_onto_is_refused_before_anything_is_computed(name, tmp_path):
+    (tmp_path / "program.py").write_text("open('ran', 'w')")
+    path, source = tmp_path / OPTIONS[name][2], tmp_path / "source"
+    path.write_text("before")
+    source.write_text("mounted")
+    with unharmed(tmp_path):
+        ended = written(name, path, before=mounted_onto(path, source), cwd=tmp_path)
+        refused(ended, 3, names=path, says="cannot be written: a disk or file is mounted onto it")
+
+
+@mounting
+def test_a_name_that_another_output_cannot_get_is_not_taken_by_the_first(tmp_path):
+    paths = [tmp_path / name for name in ("o.safetensors", "o.html", "source")]
+    for path in paths:
+        path.write_text("before")
+    asked = "--save", str(paths[0]), "--html", str(paths[1])
+    with unharmed(tmp_path):
+        refused(warm("demo", *asked, before=mounted_onto(paths[1], paths[2])), 3, names=paths[1])
+
+
+LAST_NAME_REFUSED = """
+import errno, os
+rename = os.replace
+def replace(old, new):
+    if str(new).endswith(".png"):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), new)
+    rename(old, new)
+os.replace = replace
+"""
+NO_LINKS = """
+import errno, os
+def link(old, new):
+    os.stat(old)
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM), old, None, new)
+os.link = link
+"""
+
+
+@pytest.mark.parametrize("there", [(), ("o.html",), ("o.safetensors", "o.html", "o.png")], ids=len)
+def test_outputs_that_have_their_names_give_them_back_where_another_is_refused_its_own(there, tmp_path):
+    """Which a file system may do for reasons of its own, when all are whole."""
+    for name in there:
+        (tmp_path / name).write_text("before")
+    asked = [part for option, name in (("--html", "o.html"), ("--save", "o.safetensors"), ("--png", "o.png"))
+             for part in (option, str(tmp_path / name))]  # fmt: skip
+    with unharmed(tmp_path):
+        ended = warm("run", *LAYER, *asked, before=LAST_NAME_REFUSED)
+        refused(ended, 3, names=f"{tmp_path / 'o.png'}: cannot be written: Device or resource busy")
+    accepted(warm("run", *LAYER, *asked))
+    assert sorted(os.listdir(tmp_path)) == ["o.html", "o.png", "o.safetensors"]
+
+
+def test_on_a_disk_without_hard_links_outputs_are_whole_and_none_is_lost(tmp_path):
+    """What was replaced by then stays so; what was not there is not there."""
+    older, new, last = (tmp_path / name for name in ("o.safetensors", "o.html", "o.png"))
+    older.write_text("before")
+    asked = "--save", str(older), "--html", str(new), "--png", str(last)
+    ended = warm("run", *LAYER, *asked, before=LAST_NAME_REFUSED + NO_LINKS)
+    refused(ended, 3, names=f"{last}: cannot be written: Device or resource busy")
+    with safe_open(older, "pt") as saved:
+        assert set(saved.keys()) == {"output", "lse"}
+    assert os.listdir(tmp_path) == [older.name]
 
 
 ENDED_BETWEEN = """
