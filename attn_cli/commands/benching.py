@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -164,14 +165,14 @@ def _give_out(report: BenchReport, request: BenchRequest) -> int:
 
 
 def _show(report: BenchReport, screenshot: str | None) -> ResourceError | None:
-    """Print the report and draw its picture; what kept that from being written, or None."""
-    showing = Showing(screenshot)
-    showing.show(lambda console: render_bench(report, console))
+    """Draw the report's picture and print it; what kept the picture from being written, or None."""
+    showing, shown, failure = Showing(screenshot), partial(render_bench, report), None
     try:
-        showing.draw()
+        showing.draw(shown)
     except ResourceError as error:
-        return error
-    return None
+        failure = error
+    showing.show(shown)
+    return failure
 
 
 def _exit_code(report: BenchReport, request: BenchRequest) -> int:

@@ -57,7 +57,7 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
         InputError: where a file is not what it has to be, after the others are checked; it holds their findings.
         AttnError: where nothing more can be checked; it holds what was found and refused until then.
     """
-    showing = Showing(request.screenshot)
+    showing = Showing(request.screenshot, before_files=request.page is not None or request.screenshot is not None)
     calls: list[CheckedCall] = []
     broken: list[InputError] = []
     refused: list[tuple[str, str]] = []
@@ -92,6 +92,7 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
                 showing.draw(*verdict)
     for render in verdict:
         showing.show(render)
+    showing.finish()
     if broken:
         _add(broken[0], broken[1:], result)
         raise broken[0]

@@ -10,7 +10,7 @@ from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.room import check_room
 from attn_cli.commands.paging import PagePlan
 from attn_cli.commands.running import RunRequest, report, run_one
-from attn_cli.commands.showing import Showing
+from attn_cli.commands.showing import Render
 from attn_cli.inputs.draws import DrawOptions, draw_call, drawn_bytes
 from attn_cli.lesson import build_lesson
 from attn_cli.pipeline import resource_errors
@@ -34,8 +34,7 @@ def run_drawing(drawing: DrawOptions, request: RunRequest, *, with_lesson: bool)
         result = RunResult(
             request.command, (run_one(call, replace(request, save=None), load_ms, progress, detail=detail),)
         )
-    showing = Showing(request.screenshot)
+    lesson: list[Render] = []
     if with_lesson and not request.json_output and isinstance(call.inputs, ModuleInputs):
-        lesson = build_lesson(call.inputs)
-        showing.show(lambda console: render_lesson(lesson, console))
-    return report(result, request, showing, partial(save_call, call))
+        lesson = [partial(render_lesson, build_lesson(call.inputs))]
+    return report(result, request, lesson, partial(save_call, call))

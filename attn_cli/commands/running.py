@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from attn_cli.attention.types import ModuleInputs
 from attn_cli.benchmark.timing import ENOUGH_SECONDS
 from attn_cli.commands.paging import PagePlan, listed_pairs, write_out
 from attn_cli.commands.reading import files_of
-from attn_cli.commands.showing import Showing
+from attn_cli.commands.showing import Render, Showing
 from attn_cli.inputs.loading import judge_all
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.source import open_calls
@@ -147,7 +147,7 @@ def _last_query(queries: int, zoom: Zoom) -> int:
 def report(
     result: RunResult,
     request: RunRequest,
-    showing: Showing | None = None,
+    above: Sequence[Render] = (),
     save: Callable[[str], None] | None = None,
 ) -> int:
     """Write what is to be written, all of it or nothing, then print the report. Returns the exit code.
@@ -155,12 +155,11 @@ def report(
     Args:
         result: what ran.
         request: how to give it out.
-        showing: what was shown before; None where nothing was.
+        above: what is printed above the report.
         save: writes the file that ``--save`` names; what was computed where it is None.
     """
-    showing = showing or Showing(request.screenshot)
-    printed = _printed(result, request)
-    shown = partial(render_run, printed)
+    showing, printed = Showing(request.screenshot), _printed(result, request)
+    shown: list[Render] = [*above, partial(render_run, printed)]
     with together():
         if request.save is not None:
             (save or partial(save_outputs, result))(request.save)
@@ -168,12 +167,13 @@ def report(
             write_run_figures(_drawn(result), request.figures)
         if request.page is not None:
             write_out(result, request.page)
-        showing.draw(shown)
+        showing.draw(*shown)
         document = run_document(printed) if request.json_output else None
     if document is not None:
         write_document(document, sys.stdout)
     else:
-        showing.show(shown)
+        for render in shown:
+            showing.show(render)
     return 0
 
 

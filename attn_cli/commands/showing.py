@@ -12,6 +12,7 @@ from rich.console import Console
 
 from attn_cli.commands.options import OUTPUT
 from attn_cli.errors import UsageError
+from attn_cli.interruption import Terminated
 
 OPTION = "--screenshot"
 Screenshot = Annotated[
@@ -28,17 +29,39 @@ class Showing:
 
     Args:
         screenshot: the file to write, or None.
+        before_files: there are files to write when all is shown, so that what standard output refuses is told by
+            :meth:`finish` alone.
     """
 
-    def __init__(self, screenshot: str | None = None) -> None:
+    def __init__(self, screenshot: str | None = None, *, before_files: bool = False) -> None:
         self._screenshot, self._shown = screenshot, list[Render]()
+        self._before_files = before_files
+        self._refusal: OSError | SystemExit | None = None
 
     def show(self, render: Render) -> None:
         """Print a report."""
         from attn_cli.reporters.terminal.console import make_console
 
-        render(make_console())
         self._shown.append(render)
+        if self._refusal is not None:
+            return
+        try:
+            render(make_console())
+        except Terminated:
+            raise
+        except (OSError, SystemExit) as error:  # the latter is what Rich makes of a pipe that nobody reads
+            if not self._before_files:
+                raise
+            self._refusal = error
+
+    def finish(self) -> None:
+        """The files are written.
+
+        Raises:
+            OSError, SystemExit: what standard output has refused by then.
+        """
+        if self._refusal is not None:
+            raise self._refusal
 
     def draw(self, *next_shown: Render) -> None:
         """Write the picture, if one was asked for, of what was shown and of what is to be shown next.

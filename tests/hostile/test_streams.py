@@ -16,6 +16,7 @@ import pytest
 from tests.cli.process import MINILM, attn_from_scratch
 from tests.hostile.law import accepted, refused
 from tests.hostile.surroundings import LAYER, MEASURED_BENCH, PRINTING, closed
+from tests.hostile.test_outputs import OPTIONS
 from tests.hostile.warm import warm
 
 UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
@@ -112,6 +113,34 @@ def test_a_warning_that_nobody_takes_changes_no_answer(request, fault, tmp_path)
 def test_a_full_disk_behind_stdout_is_told_as_that_also_in_the_middle_of_a_report(full, unbuffered):
     ended = warm("run", MINILM, stdout=full, PYTHONUNBUFFERED=unbuffered)
     refused(ended, 3, names="standard output: cannot be written", says="No space left on device")
+
+
+FOUND_EARLY = """
+import attn_cli.commands.checking as checking
+checking.render_checked = lambda found, console: console.print("found")
+"""
+MORE_OUTPUTS = {
+    "demo --steps --save": (("demo", "--steps"), "--save", "out.safetensors"),
+    "demo --steps --screenshot": (("demo", "--steps"), "--screenshot", "out.svg"),
+    "check two --html": (("check", MINILM, *LAYER), "--html", "out.html"),
+    "check two --screenshot": (("check", MINILM, *LAYER), "--screenshot", "out.svg"),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), [("full", 3), ("broken_pipe", 0)])
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name.split()[0] != "record"] + list(MORE_OUTPUTS))
+def test_outputs_are_there_when_standard_output_refuses_the_report(request, name, fault, code, tmp_path):
+    """They get their names before it is printed, and are no worse for it."""
+    command, option, output = {**OPTIONS, **MORE_OUTPUTS}[name]
+    path = tmp_path / output
+    path.write_text("before")
+    before = MEASURED_BENCH + FOUND_EARLY
+    ended = warm(*command, option, str(path), stdout=request.getfixturevalue(fault), before=before)
+    if code:
+        refused(ended, code, names="standard output: cannot be written", says="No space left on device")
+    assert (ended.returncode, ended.err.count("\n")) == (code, min(code, 1))
+    assert path.stat().st_size > 500
+    assert os.listdir(tmp_path) == [output]
 
 
 @pytest.mark.parametrize("arguments", [("run", "-"), ("run", "-", "--json")], ids=" ".join)
