@@ -1,6 +1,9 @@
 """Pickles of PyTorch's files as nobody should write them, operation by operation."""
 
+import math
+import struct
 from functools import partial
+from itertools import islice, product
 
 from tests.hostile.making import zipped
 
@@ -27,6 +30,26 @@ def often(begin, once, *storages):
     return archive_of(b"\x80\x02" + begin + once * 100 + b"}.", *storages)
 
 
+SAME = [math.ldexp(1.0, 61 * power) for power in range(-17, 17)]  # 34 numbers of one hash
+FOURS = product(range(len(SAME)), repeat=4)
+COLLIDING = b"".join(b"(" + b"".join(b"h%c" % place for place in four) + b"tN" for four in islice(FOURS, 100_000))
+ODD_DICT = b"}q\x00(" + b"".join(b"G" + struct.pack(">d", number + 0.5) + b"N" for number in range(3000)) + b"u"
+ODD_LIST = b"]q\x00(" + b"".join(b"J" + number.to_bytes(4, "little") for number in range(2**20, 2**20 + 3000)) + b"e"
+
+
+def colliding():
+    """A file with a dict of 100,000 keys of one hash: Python compares each with all before it."""
+    numbers = b"".join(b"G" + struct.pack(">d", number) + b"q%c" % place for place, number in enumerate(SAME))
+    return archive_of(b"\x80\x02" + numbers + b"}(" + COLLIDING + b"u.")
+
+
+ODD_KEYS = {
+    "keys of one hash": colliding,
+    "odd keys in many dicts": lambda: archive_of(b"\x80\x02" + ODD_DICT + (b"}(" + ODD_DICT[4:]) * 3 + b"."),
+    "a dict of odd keys that is filled": partial(often, ODD_DICT + b"ccollections\nOrderedDict\n)R", b"h\x00b"),
+    "a Counter of odd keys": partial(often, ODD_DICT + b"ccollections\nCounter\nq\x01", CALLED),
+    "a set of odd keys": partial(often, ODD_LIST + b"c__builtin__\nset\nq\x01", CALLED),
+}
 AGAIN = {
     "a dict that is filled": partial(often, DICT + b"ccollections\nOrderedDict\n)R", b"h\x00b"),
     "a set": partial(often, LIST + b"c__builtin__\nset\nq\x01", CALLED),

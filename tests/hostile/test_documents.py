@@ -31,6 +31,8 @@ ROWS = {
     "LARGEST_ADDED": f"| all added tokens of a `tokenizer.json` together | {limits.LARGEST_ADDED // MIB} MiB |",
     "MOST_MERGES": f"| merges of a `tokenizer.json` | {limits.MOST_MERGES:,} |",
     "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
+    "MOST_ODD_KEYS": f"neither text nor whole numbers below {limits.MOST_NAMES:,}, a tuple counted with its items | "
+    f"{limits.MOST_ODD_KEYS:,} |",
     "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",
     "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",
     "MOST_MEMBERS": f"| members of an `.npz` | {limits.MOST_MEMBERS:,} |",

@@ -12,7 +12,7 @@ import torch
 from tests.hostile.law import accepted, refused, start_rss, told_of_contents
 from tests.hostile.making import bytes_of, commented, patched, zipped
 from tests.hostile.odd_tensors import halves, quantized, quantized_by_channel
-from tests.hostile.pickles import AGAIN, archive_of
+from tests.hostile.pickles import AGAIN, ODD_KEYS, archive_of
 from tests.hostile.torch_saved import FORMATS, THREE, K, Q, V, saved
 from tests.hostile.warm import warm
 
@@ -174,6 +174,11 @@ BROKEN = {
         "makes a quantized tensor that repeats numbers",
     ),
     **{f"{case}, again and again": (make, "takes more than 2000000 operations") for case, make in AGAIN.items()},
+    **{case: (make, "more than 10000 keys that are neither text nor small") for case, make in ODD_KEYS.items()},
+    "places out of order": (
+        archive_of(b"\x80\x02}r\xff\xff\xff\xff."),
+        "keeps something in place 4294967295 before others",
+    ),
     "a dict in many places": (lambda: saved(huge_dict()), "holds more than 200000 values"),
     "a name of 4097 characters": (
         lambda: saved({"n" * 4097: Q}),
@@ -234,7 +239,14 @@ BROKEN = {
 }
 
 
-LARGE = ("a list in many places", "a list too long", "a text in many places", "a name in many names", "a zip bomb")
+LARGE = (
+    "a list in many places",
+    "a list too long",
+    "a text in many places",
+    "a name in many names",
+    "a zip bomb",
+    "keys of one hash",
+)
 SMALL = [case for case in BROKEN if case not in LARGE]
 
 
@@ -317,7 +329,8 @@ def checkpoint():
         "array": bytearray(b"ab\xff"), "empty": bytearray(), "half": halves(),
         "dtype": torch.complex32, "device": torch.device("cpu"), "size": torch.Size([2, 3]), "quantized": quantized(),
         "channels": quantized_by_channel(), "ordered": collections.OrderedDict(a=1), "random": torch.get_rng_state(),
-        "pairs": {(0, 1): 2, None: 3},
+        "pairs": {(0, 1): 2, None: 3, 0.5: 4, -1: 5},
+        "an optimizer of old": {14 * 10**13 + 64 * number: number for number in range(2000)},
     }  # fmt: skip
 
 

@@ -14,7 +14,14 @@ import pickletools
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from attn_cli.inputs.limits import MOST_AXES, MOST_EXPANSION, MOST_OPERATIONS, REPEATED_FREELY
+from attn_cli.inputs.limits import (
+    MOST_AXES,
+    MOST_EXPANSION,
+    MOST_NAMES,
+    MOST_ODD_KEYS,
+    MOST_OPERATIONS,
+    REPEATED_FREELY,
+)
 from attn_cli.inputs.text import shown
 
 ITEM_SIZES = {
@@ -46,7 +53,7 @@ PER_CHANNEL = frozenset(["torch.per_channel_affine", "torch.per_channel_affine_f
 KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | VALUES | PER_CHANNEL
 KNOWN |= {FROM_TYPE, QUANTIZED, PER_TENSOR}
 BYTES_CHARGED = 16  # bytes of a text that is encoded, for one operation
-LARGEST_KEY = 2**60  # whole numbers beyond it may share a hash
+LAST_SHORT_PLACE = 255  # where an operation of two bytes keeps what is needed again
 FARTHEST = 2**63
 
 
@@ -81,27 +88,28 @@ class _Sign:
 
 
 @dataclass(eq=False)
-class _Dict(_Sign):
-    """Stands for a dict, which others may be filled from."""
+class _Filled(_Sign):
+    """Stands for what others may be filled from.
+
+    Attributes:
+        items: how many.
+        odd: what they count for as keys (`_oddness`).
+    """
 
     items: int = 0
+    odd: float = 0
+
+
+class _Dict(_Filled):
+    """Stands for a dict."""
 
 
 class _Counter(_Dict):
     """Stands for a dict that has no attributes."""
 
 
-@dataclass(eq=False)
-class _List(_Sign):
-    """Stands for a list, which a set may be made of.
-
-    Attributes:
-        items: how many.
-        is_plain: each of them may stand in a set.
-    """
-
-    items: int = 0
-    is_plain: bool = True
+class _List(_Filled):
+    """Stands for a list, which a set may be made of."""
 
 
 @dataclass(eq=False)
@@ -133,6 +141,7 @@ class PickleProgram:
     _stack: list[Any] = field(default_factory=list)
     _memo: dict[int, Any] = field(default_factory=dict)
     _count: int = 0
+    _odd_keys: float = 0
 
     def follow(self, stream: BinaryIO) -> None:
         """Follow the pickle that the stream stands at, which is left behind its end.
@@ -154,6 +163,18 @@ class PickleProgram:
         if self._count > MOST_OPERATIONS:
             raise RefusedError(f"takes more than {MOST_OPERATIONS} operations")
 
+    def _charge_filling(self, source: _Filled) -> None:
+        """Something is filled with all of its items, each of which has to be found by its hash."""
+        self._charge(source.items)
+        self._count_odd(source.odd)
+
+    def _count_odd(self, keys: float) -> None:
+        if keys == math.inf:
+            raise RefusedError("has keys that are no plain values")
+        self._odd_keys += keys
+        if self._odd_keys > MOST_ODD_KEYS:
+            raise RefusedError(f"has more than {MOST_ODD_KEYS} keys that are neither text nor small whole numbers")
+
     def _do(self, name: str, argument: Any) -> None:
         match name:
             case "PROTO" | "STOP":
@@ -161,7 +182,7 @@ class PickleProgram:
             case "GLOBAL":
                 self._global(argument)
             case "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = self._stack[-1]
+                self._remember(argument)
             case "REDUCE":
                 self._reduce()
             case "BUILD":
@@ -173,15 +194,23 @@ class PickleProgram:
             case _:
                 self._stack.append(self._pushed(name, argument))
 
+    def _remember(self, place: int) -> None:
+        """Places are counted up, as all writers do: numbers of one's choice may take long to be found again."""
+        if place > max(LAST_SHORT_PLACE, len(self._memo)):
+            raise RefusedError(f"keeps something in place {place} before others")
+        self._memo[place] = self._stack[-1]
+
     def _fill(self, name: str, items: list[Any]) -> None:
-        """Put items into the list or the dict at the top of the stack; what is in it twice has to be found by hash."""
+        """Put items into the list or the dict at the top of the stack."""
         target = self._stack[-1]
-        if name.startswith("SETITEM") and not all(_is_key(key) for key in items[::2]):
-            raise RefusedError("has a dict with keys that are no plain values")
-        if isinstance(target, _List):
-            target.is_plain = target.is_plain and all(_is_key(item) for item in items)
-        if isinstance(target, (_Dict, _List)):
+        keys = items[::2] if name.startswith("SETITEM") else items
+        self._charge(sum(min(len(key), MOST_AXES) for key in keys if isinstance(key, tuple)))
+        odd = sum(map(_oddness, keys))
+        if name.startswith("SETITEM"):
+            self._count_odd(odd)
+        if isinstance(target, _Filled):
             target.items += len(items)
+            target.odd += odd
 
     def _pushed(self, name: str, argument: Any) -> Any:
         """What an operation puts on the stack that depends on nothing there but a storage's key."""
@@ -256,11 +285,11 @@ class PickleProgram:
                 return _Dict()
             case ("collections.Counter", ()):
                 return _Counter()
-            case ("collections.Counter", (_Dict(items=items),)):
-                self._charge(items)
-                return _Counter(items)
-            case ("builtins.set", (_List(items=items, is_plain=True),)):
-                self._charge(items)
+            case ("collections.Counter", (_Dict() as source,)):
+                self._charge_filling(source)
+                return _Counter(source.items, source.odd)
+            case ("builtins.set", (_List() as source,)):
+                self._charge_filling(source)
                 return OBJECT
             case ("builtins.complex", (int() | float(), int() | float())) | ("builtins.bytearray", ()):
                 return OBJECT
@@ -296,7 +325,7 @@ class PickleProgram:
         parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
         for part in parts:
             if isinstance(part, _Dict):
-                self._charge(part.items)
+                self._charge_filling(part)
             elif part is not None and part is not True and part is not False:
                 raise RefusedError("gives an object a state that is no dict")
 
@@ -313,13 +342,20 @@ class PickleProgram:
         return found
 
 
-def _is_key(value: Any, depth: int = 0) -> bool:
-    """Whether its hash takes little time and hardly another value has the same; a tuple may hold itself many times."""
-    if isinstance(value, tuple):
-        return depth == 0 and len(value) <= MOST_AXES and all(_is_key(item, 1) for item in value)
-    if type(value) is int:
-        return abs(value) < LARGEST_KEY
-    return value is None or isinstance(value, (str, float, bool, Named))
+def _oddness(key: Any, depth: int = 0) -> float:
+    """How many odd keys it counts for: a text or a small whole number for none, a tuple for one and its items.
+
+    Python draws the hashes of texts anew for each process. Those of other values are known beforehand, so that
+    thousands can be chosen that take as long to be found as there are of them squared. It is infinite for what is no
+    plain value; a tuple may hold itself many times.
+    """
+    if isinstance(key, str):
+        return 0
+    if isinstance(key, int) and abs(key) < FARTHEST:
+        return 0 if 0 <= key < MOST_NAMES else 1
+    if isinstance(key, tuple) and depth == 0 and len(key) <= MOST_AXES:
+        return 1 + sum(1 + _oddness(item, 1) for item in key)
+    return 1 if key is None or isinstance(key, (float, Named)) else math.inf
 
 
 def _is_small(argument: Any) -> bool:
