@@ -43,6 +43,31 @@ def colliding():
     return archive_of(b"\x80\x02" + numbers + b"}(" + COLLIDING + b"u.")
 
 
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01t"
+ARGUMENTS = b"(" + STORAGE + b"QK\x00))\x89ccollections\nOrderedDict\n)Rt"
+REBUILD, TYPED = b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._tensor\n_rebuild_from_type_v2\nq\x00("
+ONE = REBUILD + b"q\x00" + ARGUMENTS + b"q\x01"
+WRAPPED = b"ctorch._utils\n_rebuild_parameter\nq\x00" + REBUILD + ARGUMENTS + b"R\x89}\x87q\x01"
+OF_TYPE = TYPED + REBUILD + b"ctorch\nTensor\n" + ARGUMENTS + b"Ntq\x01"
+MADE = b"h\x00h\x01R"
+
+
+def many(begin, once, times=300_000):
+    """A file whose pickle makes as many objects out of the same arguments, in a list."""
+    return archive_of(b"\x80\x02" + begin + b"](" + once * times + b"e.", bytes(4))
+
+
+MANY_TENSORS = {
+    "many tensors": partial(many, ONE, MADE),
+    "many parameters": partial(many, WRAPPED, MADE),
+    "many tensors of a type": partial(many, OF_TYPE, MADE),
+}
+MANY_OBJECTS = {
+    "many ordered dicts": partial(many, b"ccollections\nOrderedDict\nq\x00", b"h\x00)R"),
+    "many filled dicts": partial(many, b"ccollections\nOrderedDict\nq\x00}q\x01", b"h\x00)Rh\x01b"),
+    "many sets": partial(many, b"c__builtin__\nset\nq\x01]\x85q\x00", b"h\x01h\x00R"),
+    "many storages": partial(many, STORAGE + b"q\x00", b"h\x00Q"),
+}
 ODD_KEYS = {
     "keys of one hash": colliding,
     "odd keys in many dicts": lambda: archive_of(b"\x80\x02" + ODD_DICT + (b"}(" + ODD_DICT[4:]) * 3 + b"."),

@@ -31,6 +31,8 @@ ROWS = {
     "LARGEST_ADDED": f"| all added tokens of a `tokenizer.json` together | {limits.LARGEST_ADDED // MIB} MiB |",
     "MOST_MERGES": f"| merges of a `tokenizer.json` | {limits.MOST_MERGES:,} |",
     "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
+    "MOST_TENSORS": f"| tensors that a pickle makes, a parameter counted twice | {limits.MOST_TENSORS:,} |",
+    "MOST_CALLS": f"| objects that a pickle makes by calls, with the storages of its tensors | {limits.MOST_CALLS:,} |",
     "MOST_ODD_KEYS": f"neither text nor whole numbers below {limits.MOST_NAMES:,}, a tuple counted with its items | "
     f"{limits.MOST_ODD_KEYS:,} |",
     "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",

@@ -2,6 +2,7 @@
 
 import collections
 import io
+import pickletools
 import tarfile
 import warnings
 import zipfile
@@ -9,10 +10,11 @@ import zipfile
 import pytest
 import torch
 
+from attn_cli.inputs.limits import MOST_CALLS, MOST_OPERATIONS, MOST_TENSORS
 from tests.hostile.law import accepted, refused, start_rss, told_of_contents
 from tests.hostile.making import bytes_of, commented, patched, zipped
 from tests.hostile.odd_tensors import halves, quantized, quantized_by_channel
-from tests.hostile.pickles import AGAIN, ODD_KEYS, archive_of
+from tests.hostile.pickles import AGAIN, MANY_OBJECTS, MANY_TENSORS, ODD_KEYS, archive_of
 from tests.hostile.torch_saved import FORMATS, THREE, K, Q, V, saved
 from tests.hostile.warm import warm
 
@@ -175,6 +177,8 @@ BROKEN = {
     ),
     **{f"{case}, again and again": (make, "takes more than 2000000 operations") for case, make in AGAIN.items()},
     **{case: (make, "more than 10000 keys that are neither text nor small") for case, make in ODD_KEYS.items()},
+    **{case: (make, "makes more than 100000 tensors") for case, make in MANY_TENSORS.items()},
+    **{case: (make, "makes more than 250000 tensors, stor") for case, make in MANY_OBJECTS.items()},
     "places out of order": (
         archive_of(b"\x80\x02}r\xff\xff\xff\xff."),
         "keeps something in place 4294967295 before others",
@@ -239,13 +243,10 @@ BROKEN = {
 }
 
 
+MANY = (*MANY_TENSORS, *MANY_OBJECTS)
 LARGE = (
-    "a list in many places",
-    "a list too long",
-    "a text in many places",
-    "a name in many names",
-    "a zip bomb",
-    "keys of one hash",
+    *("a list in many places", "a list too long", "a text in many places", "a name in many names", "a zip bomb"),
+    *("keys of one hash", *MANY),
 )
 SMALL = [case for case in BROKEN if case not in LARGE]
 
@@ -347,3 +348,23 @@ def test_a_checkpoint_of_a_training_is_read(tmp_path, is_zip):
     path.write_bytes(content)
     accepted(warm("run", str(path), "--top", "0"))
     refused(warm("run", str(path), "--k", "quantized"), names=path, says="quantized is (2,) qint8; expected")
+
+
+MADE = ("REDUCE", "BUILD", "BINPERSID")
+
+
+@pytest.mark.parametrize(
+    ("make", "tensors"),
+    [
+        (lambda: torch.ones(1), 1), (lambda: torch.nn.Parameter(Q), 2), (lambda: torch.eye(1).to_sparse(), 3),
+        (quantized, 1), (quantized_by_channel, 3), (lambda: torch.Size([1]), 0), (lambda: collections.Counter("a"), 0),
+    ],
+)  # fmt: skip
+def test_what_is_saved_takes_more_operations_than_calls(make, tensors):
+    """A file of tensors as large as its operations may be has no more of them than it may have."""
+    with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(saved({str(n): make() for n in range(300)}))) as archive:
+        warnings.simplefilter("ignore")
+        names = [operation.name for operation, _, _ in pickletools.genops(archive.read("archive/data.pkl"))]
+    most = MOST_OPERATIONS // len(names)
+    assert sum(map(names.count, MADE)) * most <= MOST_CALLS
+    assert 300 * tensors * most <= MOST_TENSORS

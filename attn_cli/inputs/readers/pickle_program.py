@@ -16,11 +16,25 @@ from typing import Any, BinaryIO
 
 from attn_cli.inputs.limits import (
     MOST_AXES,
+    MOST_CALLS,
     MOST_EXPANSION,
-    MOST_NAMES,
     MOST_ODD_KEYS,
     MOST_OPERATIONS,
+    MOST_TENSORS,
     REPEATED_FREELY,
+)
+from attn_cli.inputs.readers.pickle_signs import (
+    FARTHEST,
+    Bytes,
+    Counter,
+    Dict,
+    Filled,
+    List,
+    Named,
+    RefusedError,
+    Sign,
+    Storage,
+    oddness,
 )
 from attn_cli.inputs.text import shown
 
@@ -54,72 +68,8 @@ KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | VALUE
 KNOWN |= {FROM_TYPE, QUANTIZED, PER_TENSOR}
 BYTES_CHARGED = 16  # bytes of a text that is encoded, for one operation
 LAST_SHORT_PLACE = 255  # where an operation of two bytes keeps what is needed again
-FARTHEST = 2**63
 
-
-class RefusedError(Exception):
-    """The program does what no file of plain tensors needs; says what."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """Something of Python's that the program names."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Where the numbers of a tensor are.
-
-    Attributes:
-        key: its name in the file.
-        size: in bytes.
-        item_size: bytes of one number.
-    """
-
-    key: str
-    size: int
-    item_size: int
-
-
-class _Sign:
-    """Stands for an object that nothing is asked of."""
-
-
-@dataclass(eq=False)
-class _Filled(_Sign):
-    """Stands for what others may be filled from.
-
-    Attributes:
-        items: how many.
-        odd: what they count for as keys (`_oddness`).
-    """
-
-    items: int = 0
-    odd: float = 0
-
-
-class _Dict(_Filled):
-    """Stands for a dict."""
-
-
-class _Counter(_Dict):
-    """Stands for a dict that has no attributes."""
-
-
-class _List(_Filled):
-    """Stands for a list, which a set may be made of."""
-
-
-@dataclass(eq=False)
-class _Bytes(_Sign):
-    """Stands for so many bytes."""
-
-    size: int
-
-
-OBJECT, TENSOR, MARK = _Sign(), _Sign(), _Sign()
+OBJECT, TENSOR, MARK = Sign(), Sign(), Sign()
 SIGNS: dict[str, Any] = {
     "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_SET": OBJECT,
     "MARK": MARK,
@@ -141,6 +91,8 @@ class PickleProgram:
     _stack: list[Any] = field(default_factory=list)
     _memo: dict[int, Any] = field(default_factory=dict)
     _count: int = 0
+    _calls: int = 0
+    _tensors: int = 0
     _odd_keys: float = 0
 
     def follow(self, stream: BinaryIO) -> None:
@@ -163,7 +115,17 @@ class PickleProgram:
         if self._count > MOST_OPERATIONS:
             raise RefusedError(f"takes more than {MOST_OPERATIONS} operations")
 
-    def _charge_filling(self, source: _Filled) -> None:
+    def _count_call(self) -> None:
+        self._calls += 1
+        if self._calls > MOST_CALLS:
+            raise RefusedError(f"makes more than {MOST_CALLS} tensors, storages and other objects")
+
+    def _count_tensor(self) -> None:
+        self._tensors += 1
+        if self._tensors > MOST_TENSORS:
+            raise RefusedError(f"makes more than {MOST_TENSORS} tensors, a parameter counted twice")
+
+    def _charge_filling(self, source: Filled) -> None:
         """Something is filled with all of its items, each of which has to be found by its hash."""
         self._charge(source.items)
         self._count_odd(source.odd)
@@ -205,10 +167,10 @@ class PickleProgram:
         target = self._stack[-1]
         keys = items[::2] if name.startswith("SETITEM") else items
         self._charge(sum(min(len(key), MOST_AXES) for key in keys if isinstance(key, tuple)))
-        odd = sum(map(_oddness, keys))
+        odd = sum(map(oddness, keys))
         if name.startswith("SETITEM"):
             self._count_odd(odd)
-        if isinstance(target, _Filled):
+        if isinstance(target, Filled):
             target.items += len(items)
             target.odd += odd
 
@@ -220,9 +182,9 @@ class PickleProgram:
             case "BINPERSID":
                 return self._storage(self._stack.pop())
             case "EMPTY_DICT":
-                return _Dict()
+                return Dict()
             case "EMPTY_LIST":
-                return _List()
+                return List()
             case _ if name in LITERALS:
                 return argument
             case _ if name in SIGNS:
@@ -256,9 +218,13 @@ class PickleProgram:
             raise RefusedError("calls what is no function")
         self._stack.append(self._called(function.name, arguments))
 
-    def _called(self, name: str, arguments: tuple[Any, ...]) -> _Sign:
+    def _called(self, name: str, arguments: tuple[Any, ...]) -> Sign:
+        self._count_call()
         if name in VALUES:
             return self._value(name, arguments)
+        if name in PLAIN and len(arguments) == 1 and _is_small(arguments[0]):
+            return OBJECT
+        self._count_tensor()
         if name == FROM_TYPE and len(arguments) == 4:
             function, kind, inner, state = arguments
             if isinstance(function, Named) and isinstance(kind, Named) and kind.name in TYPES:
@@ -274,29 +240,27 @@ class PickleProgram:
             for argument in arguments[3:]:
                 self._take_state(argument)
             return TENSOR
-        if name in PLAIN and len(arguments) == 1 and _is_small(arguments[0]):
-            return OBJECT
         raise RefusedError(f"calls {name} in a way that makes no tensor")
 
-    def _value(self, name: str, arguments: tuple[Any, ...]) -> _Sign:
+    def _value(self, name: str, arguments: tuple[Any, ...]) -> Sign:
         """A plain value that a pickle makes by a call."""
         match name, arguments:
             case ("collections.OrderedDict", ()):
-                return _Dict()
+                return Dict()
             case ("collections.Counter", ()):
-                return _Counter()
-            case ("collections.Counter", (_Dict() as source,)):
+                return Counter()
+            case ("collections.Counter", (Dict() as source,)):
                 self._charge_filling(source)
-                return _Counter(source.items, source.odd)
-            case ("builtins.set", (_List() as source,)):
+                return Counter(source.items, source.odd)
+            case ("builtins.set", (List() as source,)):
                 self._charge_filling(source)
                 return OBJECT
             case ("builtins.complex", (int() | float(), int() | float())) | ("builtins.bytearray", ()):
                 return OBJECT
             case ("_codecs.encode", (str(text), str(encoding))) if encoding in LATIN:
                 self._charge(len(text) // BYTES_CHARGED)
-                return _Bytes(len(text))
-            case ("builtins.bytearray", (_Bytes(size=size),)):
+                return Bytes(len(text))
+            case ("builtins.bytearray", (Bytes(size=size),)):
                 self._charge(size // BYTES_CHARGED)
                 return OBJECT
         raise RefusedError(f"calls {name} in a way that makes no plain value")
@@ -310,26 +274,28 @@ class PickleProgram:
         match arguments[4]:
             case (Named("torch.per_tensor_affine"), int() | float(), int()):
                 return
-            case (Named(scheme), _Sign(), _Sign(), int(axis)) if scheme in PER_CHANNEL and 0 <= axis < len(shape):
+            case (Named(scheme), Sign(), Sign(), int(axis)) if scheme in PER_CHANNEL and 0 <= axis < len(shape):
                 self._charge(shape[axis])
                 return
         raise RefusedError("makes a quantized tensor by no scheme that there is")
 
     def _build(self) -> None:
+        self._count_call()
         self._take_state(self._stack.pop())
-        if not isinstance(self._stack[-1], _Dict) or isinstance(self._stack[-1], _Counter):
+        if not isinstance(self._stack[-1], Dict) or isinstance(self._stack[-1], Counter):
             raise RefusedError("sets the state of an object")
 
     def _take_state(self, state: Any) -> None:
         """The attributes of an object are filled from a dict, which costs as much as it has items."""
         parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
         for part in parts:
-            if isinstance(part, _Dict):
+            if isinstance(part, Dict):
                 self._charge_filling(part)
             elif part is not None and part is not True and part is not False:
                 raise RefusedError("gives an object a state that is no dict")
 
     def _storage(self, wanted: Any) -> Storage:
+        self._count_call()
         match wanted:
             case ("storage", Named(name), str(key), str(), int(count)) if name in STORAGES:
                 found = Storage(key, count * STORAGES[name], STORAGES[name])
@@ -340,22 +306,6 @@ class PickleProgram:
         if not 0 <= found.size < FARTHEST or self.storages.setdefault(key, found).size != found.size:
             raise RefusedError(f"gives the storage {shown(key)} sizes that cannot be")
         return found
-
-
-def _oddness(key: Any, depth: int = 0) -> float:
-    """How many odd keys it counts for: a text or a small whole number for none, a tuple for one and its items.
-
-    Python draws the hashes of texts anew for each process. Those of other values are known beforehand, so that
-    thousands can be chosen that take as long to be found as there are of them squared. It is infinite for what is no
-    plain value; a tuple may hold itself many times.
-    """
-    if isinstance(key, str):
-        return 0
-    if isinstance(key, int) and abs(key) < FARTHEST:
-        return 0 if 0 <= key < MOST_NAMES else 1
-    if isinstance(key, tuple) and depth == 0 and len(key) <= MOST_AXES:
-        return 1 + sum(1 + _oddness(item, 1) for item in key)
-    return 1 if key is None or isinstance(key, (float, Named)) else math.inf
 
 
 def _is_small(argument: Any) -> bool:

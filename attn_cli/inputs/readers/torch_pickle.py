@@ -19,7 +19,8 @@ import torch
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.limits import LARGEST_HEADER, MIB, MOST_NAMES
 from attn_cli.inputs.readers.opened import OpenFile
-from attn_cli.inputs.readers.pickle_program import PickleProgram, RefusedError, Storage
+from attn_cli.inputs.readers.pickle_program import PickleProgram
+from attn_cli.inputs.readers.pickle_signs import RefusedError, Storage
 from attn_cli.inputs.readers.zip_directory import LOCAL_SIZE, open_zip
 from attn_cli.inputs.signatures import LENGTH, PICKLE, ZIP, signature
 from attn_cli.inputs.text import shown
