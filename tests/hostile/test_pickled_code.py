@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hostile.law import refused, refused_as_json, told_of_contents, unharmed
+from tests.hostile.law import accepted, refused, refused_as_json, told_of_contents, unharmed
 from tests.hostile.odd_tensors import nested
 from tests.hostile.torch_saved import FORMATS, THREE, Q, saved
 from tests.hostile.warm import warm
@@ -61,6 +61,11 @@ CODE = {
     "a tensor of 4 TB": (lambda _: Calls(torch.Tensor, 10**12), "torch.Tensor"),
     "a storage of 1 TB": (lambda _: Calls(torch.UntypedStorage, 10**12), "torch.storage.UntypedStorage"),
     "a shape of 10**5 axes": (lambda _: Calls(torch.Size, (1,) * 10**5), "torch.Size"),
+    "a shape beyond int64": (lambda _: Calls(torch.Size, (2**63,)), "calls torch.Size in a way that makes no size"),
+    "a shape of text": (lambda _: Calls(torch.Size, ("a",)), "calls torch.Size in a way that makes no size"),
+    "a device that only this machine has": (lambda _: Calls(torch.device, 5), "in a way that makes no device"),
+    "a device that no machine has": (lambda _: Calls(torch.device, "abacus"), "in a way that makes no device"),
+    "a layout": (lambda _: Calls(torch.serialization._get_layout, "torch.heap"), "in a way that makes no layout"),
     "an ordered dict of another": (lambda _: Calls(collections.OrderedDict, {"a": 1}), "collections.OrderedDict"),
     "a dict's state": (lambda _: Sets(collections.OrderedDict, 3), "a state that is no dict"),
     "a parameter's state": (
@@ -87,6 +92,20 @@ def told_of_code(tmp_path_factory):
 def test_code_is_named_and_never_runs(told_of_code, case, name):
     for says in ("is no pickle of plain tensors", CODE[case][1], "hint: save tensors alone"):
         assert says in told_of_code[case, name]
+
+
+@pytest.mark.parametrize("is_zip", FORMATS.values())
+def test_attributes_with_the_names_of_methods_are_not_called(tmp_path, is_zip):
+    """A file may give ordered dicts and tensors attributes, and so hide the methods of their types."""
+    hidden = dict.fromkeys(("items", "keys", "dim", "item", "detach", "resolve_conj", "resolve_neg", "view"), "x")
+    tensors = {
+        name: Calls(torch._utils._rebuild_parameter_with_state, x, False, collections.OrderedDict(), hidden)
+        for name, x in THREE.items()
+    }
+    path = tmp_path / "x.pt"
+    given = {**tensors, "o": Sets(collections.OrderedDict, hidden), "d": Calls(torch.device, "cuda:7")}
+    path.write_bytes(saved(given, _use_new_zipfile_serialization=is_zip))
+    accepted(warm("run", str(path)))
 
 
 @pytest.mark.parametrize("command", ["run", "check", "diff", "explain"])

@@ -179,6 +179,16 @@ BROKEN = {
     **{case: (make, "more than 10000 keys that are neither text nor small") for case, make in ODD_KEYS.items()},
     **{case: (make, "makes more than 100000 tensors") for case, make in MANY_TENSORS.items()},
     **{case: (make, "makes more than 250000 tensors, stor") for case, make in MANY_OBJECTS.items()},
+    "an item for a dict": (archive_of(b"\x80\x02}K\x01a."), "it puts items into what does not take them"),
+    "a key for a list": (archive_of(b"\x80\x02]K\x01K\x02s."), "it puts items into what does not take them"),
+    "a number beyond int64": (
+        saved({**THREE, "valid_lens": [2**63]}),
+        "valid_lens holds a whole number beyond int64; expected smaller ones",
+    ),
+    "numbers of rows of several lengths": (
+        saved({"m": [[1], [2, 3]]}),
+        "m is no table of numbers; expected rows of one",
+    ),
     "places out of order": (
         archive_of(b"\x80\x02}r\xff\xff\xff\xff."),
         "keeps something in place 4294967295 before others",
@@ -328,7 +338,8 @@ def checkpoint():
         "epoch": 3, "args": {"lr": 0.1, "tags": {"a", "b"}, "betas": (0.9, 0.99)}, "parameter": torch.nn.Parameter(Q),
         "counts": collections.Counter("abca"), "none": collections.Counter(), "complex": 1j, "bytes": b"ab\xff",
         "array": bytearray(b"ab\xff"), "empty": bytearray(), "half": halves(),
-        "dtype": torch.complex32, "device": torch.device("cpu"), "size": torch.Size([2, 3]), "quantized": quantized(),
+        "dtype": torch.complex32, "devices": [torch.device("cpu"), torch.device("cuda:1")],
+        "size": torch.Size([2, 3]), "quantized": quantized(),
         "channels": quantized_by_channel(), "ordered": collections.OrderedDict(a=1), "random": torch.get_rng_state(),
         "pairs": {(0, 1): 2, None: 3, 0.5: 4, -1: 5},
         "an optimizer of old": {14 * 10**13 + 64 * number: number for number in range(2000)},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import re
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -56,7 +57,10 @@ OTHERS = {
     f"torch._utils._rebuild_{what}"
     for what in ("parameter", "parameter_with_state", "sparse_tensor", "meta_tensor_no_storage")
 }
-PLAIN = frozenset(["torch.Size", "torch.device", "torch.serialization._get_layout"])
+PLAIN = {"torch.Size": "size", "torch.device": "device", "torch.serialization._get_layout": "layout"}
+DEVICE = re.compile(r"(cpu|cuda|hip|hpu|ipu|lazy|maia|meta|mps|mtia|vulkan|xla|xpu)(:(0|[1-9][0-9]?))?")
+SPARSE = [f"torch.sparse_{kind}" for kind in ("coo", "csr", "csc", "bsr", "bsc")]
+LAYOUTS = frozenset(["torch.strided", "torch.jagged", "torch._mkldnn", *SPARSE])
 ORDERED, COUNTER = "collections.OrderedDict", "collections.Counter"
 SET, COMPLEX, BYTEARRAY, ENCODE = "builtins.set", "builtins.complex", "builtins.bytearray", "_codecs.encode"
 VALUES = frozenset([ORDERED, COUNTER, SET, COMPLEX, BYTEARRAY, ENCODE])
@@ -64,7 +68,7 @@ LATIN = ("latin1", "latin-1")
 QUANTIZED = "torch._utils._rebuild_qtensor"
 PER_TENSOR = "torch.per_tensor_affine"
 PER_CHANNEL = frozenset(["torch.per_channel_affine", "torch.per_channel_affine_float_qparams"])
-KNOWN = TENSORS | OTHERS | PLAIN | TYPES | STORAGES.keys() | BITS.keys() | VALUES | PER_CHANNEL
+KNOWN = TENSORS | OTHERS | PLAIN.keys() | TYPES | STORAGES.keys() | BITS.keys() | VALUES | PER_CHANNEL
 KNOWN |= {FROM_TYPE, QUANTIZED, PER_TENSOR}
 BYTES_CHARGED = 16  # bytes of a text that is encoded, for one operation
 LAST_SHORT_PLACE = 255  # where an operation of two bytes keeps what is needed again
@@ -165,14 +169,15 @@ class PickleProgram:
     def _fill(self, name: str, items: list[Any]) -> None:
         """Put items into the list or the dict at the top of the stack."""
         target = self._stack[-1]
+        if not isinstance(target, Dict if name.startswith("SETITEM") else List):
+            raise RefusedError("puts items into what does not take them")
         keys = items[::2] if name.startswith("SETITEM") else items
         self._charge(sum(min(len(key), MOST_AXES) for key in keys if isinstance(key, tuple)))
         odd = sum(map(oddness, keys))
         if name.startswith("SETITEM"):
             self._count_odd(odd)
-        if isinstance(target, Filled):
-            target.items += len(items)
-            target.odd += odd
+        target.items += len(items)
+        target.odd += odd
 
     def _pushed(self, name: str, argument: Any) -> Any:
         """What an operation puts on the stack that depends on nothing there but a storage's key."""
@@ -222,8 +227,8 @@ class PickleProgram:
         self._count_call()
         if name in VALUES:
             return self._value(name, arguments)
-        if name in PLAIN and len(arguments) == 1 and _is_small(arguments[0]):
-            return OBJECT
+        if name in PLAIN:
+            return _description(name, arguments)
         self._count_tensor()
         if name == FROM_TYPE and len(arguments) == 4:
             function, kind, inner, state = arguments
@@ -308,8 +313,23 @@ class PickleProgram:
         return found
 
 
-def _is_small(argument: Any) -> bool:
-    return isinstance(argument, (str, int)) or (isinstance(argument, tuple) and len(argument) <= MOST_AXES)
+def _description(name: str, arguments: tuple[Any, ...]) -> Sign:
+    """What a tensor has besides its numbers. It is the same on every machine: no device is looked for."""
+    match name, arguments:
+        case ("torch.Size", (tuple(sizes),)) if len(sizes) <= MOST_AXES:
+            if all(type(size) is int and abs(size) < FARTHEST for size in sizes):
+                return OBJECT
+        case ("torch.device", (str(device),)) if DEVICE.fullmatch(device):
+            return OBJECT
+        case ("torch.device", (str(kind), int(number))) if DEVICE.fullmatch(f"{kind}:{number}"):
+            return OBJECT
+        case ("torch.serialization._get_layout", (str(layout),)) if layout in LAYOUTS:
+            return OBJECT
+    raise RefusedError(f"calls {name} in a way that makes no {PLAIN[name]}")
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < FARTHEST
 
 
 def _check_tensor(name: str, arguments: tuple[Any, ...]) -> None:
@@ -318,7 +338,7 @@ def _check_tensor(name: str, arguments: tuple[Any, ...]) -> None:
     has_axes = all(isinstance(one, tuple) and len(one) <= MOST_AXES for one in (shape, strides))
     if not isinstance(storage, Storage) or not has_axes or len(shape) != len(strides):
         raise RefusedError("makes a tensor of what is no shape")
-    if not all(type(size) is int and 0 <= size < FARTHEST for size in (offset, *shape, *strides)):
+    if not all(map(_is_size, (offset, *shape, *strides))):
         raise RefusedError("makes a tensor of what is no shape")
     dtype = arguments[6] if name.endswith("_v3") and len(arguments) > 6 else None
     item_size = BITS.get(dtype.name, 0) // 8 if isinstance(dtype, Named) else storage.item_size

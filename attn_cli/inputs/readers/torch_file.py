@@ -25,6 +25,7 @@ from attn_cli.inputs.limits import (
 from attn_cli.inputs.readers.arrays import scalar_text
 from attn_cli.inputs.readers.base import parsing, settled
 from attn_cli.inputs.readers.opened import OpenFile
+from attn_cli.inputs.readers.pickle_signs import FARTHEST
 from attn_cli.inputs.readers.torch_pickle import load_plain
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import TensorInfo
@@ -91,15 +92,12 @@ class TorchFile:
     def _note(self, name: str, value: object) -> None:
         if name in self._tensors or name in self._texts:
             raise in_file(self.path, f"two values are called {shown(name)}", "expected each name once")
-        if (
-            isinstance(value, Tensor)
-            and value.layout == torch.strided
-            and value.dim() == 0
-            and value.device.type == "cpu"
-        ):
-            value = value.item()
         if isinstance(value, Tensor):
-            self._tensors[name] = Tensor.detach(value)
+            value = Tensor.detach(value)  # without attributes that the file may have put in the place of its methods
+            if value.layout == torch.strided and value.dim() == 0 and value.device.type == "cpu":
+                value = value.item()
+        if isinstance(value, Tensor):
+            self._tensors[name] = value
         elif isinstance(value, (str, bool, int, float)):
             self._texts[name] = scalar_text(value)
         elif isinstance(value, (list, tuple)):
@@ -135,8 +133,8 @@ class TorchFile:
         """True for a dict, and for a list that holds tensors or dicts, whose entries are numbered."""
         if isinstance(value, (list, tuple)):
             self._visit(len(value))
-            return any(isinstance(item, (Tensor, Mapping)) for item in value)
-        return isinstance(value, Mapping)
+            return any(isinstance(item, (Tensor, dict)) for item in value)
+        return isinstance(value, dict)
 
     def _visit(self, items: int) -> None:
         """Count what is looked at: one list may stand in a file any number of times and take no room there."""
@@ -159,20 +157,21 @@ class TorchFile:
             try:
                 self._tensors[name] = torch.tensor(values)
             except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-                raise in_file(
-                    self.path, f"{shown(name)} is no table of numbers", "expected rows of one length"
-                ) from error
+                found, expected = "is no table of numbers", "expected rows of one length"
+                if any(isinstance(item, int) and not -FARTHEST <= item < FARTHEST for item in flat):
+                    found, expected = "holds a whole number beyond int64", "expected smaller ones"
+                raise in_file(self.path, f"{shown(name)} {found}", expected) from error
 
 
-def _named(loaded: object, label: str) -> Mapping[Any, Any]:
+def _named(loaded: object, label: str) -> dict[Any, Any]:
     """The file's own dict."""
-    if not isinstance(loaded, Mapping):
+    if not isinstance(loaded, dict):
         raise in_file(label, f"holds a {type(loaded).__name__} without names", f"expected {KIND}")
     return loaded
 
 
 def _entries(value: object) -> Iterator[tuple[str | int, object]]:
-    if isinstance(value, Mapping):
-        yield from ((key, inner) for key, inner in value.items() if isinstance(key, (str, int)))
+    if isinstance(value, dict):  # an ordered one may have an attribute `items` of the file's own
+        yield from ((key, inner) for key, inner in dict.items(value) if isinstance(key, (str, int)))
     elif isinstance(value, (list, tuple)):
         yield from enumerate(value)
