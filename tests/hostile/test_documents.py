@@ -33,7 +33,7 @@ ROWS = {
     "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
     "MOST_TENSORS": f"| tensors that a pickle makes, a parameter counted twice | {limits.MOST_TENSORS:,} |",
     "MOST_CALLS": f"| objects that a pickle makes by calls, with the storages of its tensors | {limits.MOST_CALLS:,} |",
-    "MOST_ODD_KEYS": f"neither text nor whole numbers below {limits.MOST_NAMES:,}, a tuple counted with its items | "
+    "MOST_ODD_KEYS": f"tuples of texts nor whole numbers below {limits.MOST_NAMES:,}, a tuple counted with its items | "
     f"{limits.MOST_ODD_KEYS:,} |",
     "MOST_VISITED": f"| items of lists in a `.pt` | {limits.MOST_VISITED:,} |",
     "DEEPEST": f"| dicts in dicts of a `.pt` | {limits.DEEPEST} |",

@@ -312,6 +312,7 @@ ODD = {
         "c": torch.ones(2, dtype=torch.complex64).conj(),
         "n": torch.ones(2).to(torch.complex64).conj().imag,
     },
+    "pairs of texts for keys": {**THREE, "merges": {(str(number), "a"): number for number in range(20_000)}},
     "plain values": {**THREE, "scale": 0.5, "names": ["a", "b"], "none": None, "shape": torch.Size([1]), "s": {1: "a"}},
 }
 

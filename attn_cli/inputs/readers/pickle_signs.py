@@ -77,16 +77,19 @@ class Bytes(Sign):
 
 
 def oddness(key: Any, depth: int = 0) -> float:
-    """How many odd keys it counts for: a text or a small whole number for none, a tuple for one and its items.
+    """How many odd keys it counts for.
 
-    Python draws the hashes of texts anew for each process. Those of other values are known beforehand, so that
-    thousands can be chosen that take as long to be found as there are of them squared. It is infinite for what is no
-    plain value; a tuple may hold itself many times.
+    Texts, tuples of them and small whole numbers count for none, other tuples for one and their items. Python draws the
+    hashes of texts anew for each process. Those of other values are known beforehand, so that thousands can be chosen
+    that take as long to be found as there are of them squared. It is infinite for what is no plain value; a tuple may
+    hold itself many times.
     """
     if isinstance(key, str):
         return 0
     if isinstance(key, int) and abs(key) < FARTHEST:
         return 0 if 0 <= key < MOST_NAMES else 1
     if isinstance(key, tuple) and depth == 0 and len(key) <= MOST_AXES:
+        if key and all(isinstance(item, str) for item in key):
+            return 0
         return 1 + sum(1 + oddness(item, 1) for item in key)
     return 1 if key is None or isinstance(key, (float, Named)) else math.inf
