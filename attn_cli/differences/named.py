@@ -19,11 +19,12 @@ from attn_cli.differences.sources import Stored, as_numbers, is_whole
 from attn_cli.differences.tolerance import coarser, tolerance_of
 from attn_cli.differences.types import Compared, Measured, TensorDifference, Tolerance
 from attn_cli.errors import in_file
+from attn_cli.inputs.metadata import Texts
 from attn_cli.inputs.names import OUTPUT, SINKS, WEIGHTS, split_name, with_parents
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.selecting import MOST_IN_ALL
-from attn_cli.inputs.settings import Metadata, Settings, read_settings
+from attn_cli.inputs.settings import Settings, read_settings
 from attn_cli.inputs.text import describe, few
 from attn_cli.inputs.types import TensorInfo
 
@@ -84,7 +85,13 @@ class NamedTensors:
 
     def settings(self, file: TensorFile, prefix: str) -> Settings:
         """What flags and metadata say of the tensors behind a prefix."""
-        return read_settings(self.options, Metadata(file.path, prefix, file.metadata))
+        left, right = self._texts
+        return read_settings(self.options, (left if file is self.left else right).of(prefix))
+
+    @cached_property
+    def _texts(self) -> tuple[Texts, Texts]:
+        left, right = (Texts(file.path, file.metadata) for file in self._files)
+        return left, right
 
     def _one(self, name: str, other: str, settings: Settings, part: Part) -> TensorDifference:
         left, right, role = self.left.info(name), self.right.info(other), known_role(name)

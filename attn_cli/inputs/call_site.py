@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from attn_cli.inputs.metadata import Metadata
 from attn_cli.inputs.names import join
-from attn_cli.inputs.settings import METADATA, Metadata
+from attn_cli.inputs.settings import METADATA
 from attn_cli.inputs.text import shown
 from attn_cli.inputs.types import Convention
 
@@ -18,19 +19,19 @@ LAST_CALL = 2**63 - 1
 
 def is_recorded(metadata: Metadata) -> bool:
     """Whether a call comes out of a recording. What other calls say of themselves does not count."""
-    return _own(metadata) is not None
+    return metadata.own(KEY) is not None
 
 
 def call_number(metadata: Metadata) -> int | None:
     """Which call of the whole program it was, from 0; None where nothing says so."""
-    text = _own(metadata)
+    text = metadata.own(KEY)
     site = None if text is None else _parsed(text)
     return None if site is None else _number(site)
 
 
 def read_call_site(metadata: Metadata) -> Iterator[Convention]:
     """What there is to say; text that cannot be understood is no reason to refuse a call."""
-    text = _own(metadata)
+    text = metadata.own(KEY)
     if text is None:
         return
     site = _parsed(text)
@@ -44,10 +45,6 @@ def read_call_site(metadata: Metadata) -> Iterator[Convention]:
     if isinstance(dropped, (int, float)) and not isinstance(dropped, bool) and 0 < dropped <= 1:
         value = f"weights were dropped with p {dropped:g} in the program; shown before"
         yield Convention(DROPOUT, value, METADATA)
-
-
-def _own(metadata: Metadata) -> str | None:
-    return metadata.texts.get(join(metadata.prefix, KEY))
 
 
 def _parsed(text: str) -> Mapping[str, object] | None:

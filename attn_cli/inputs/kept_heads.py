@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from attn_cli.attention.types import CallIndex
-from attn_cli.inputs.settings import METADATA, Metadata
+from attn_cli.inputs.metadata import Metadata
+from attn_cli.inputs.settings import METADATA
 from attn_cli.inputs.text import shown, spans
 from attn_cli.inputs.types import Convention
 from attn_cli.inputs.validation import CallSizes

@@ -84,8 +84,8 @@ def _split_step(prefix: str) -> tuple[int, str]:
 
 def layer_of(prefix: str) -> int | None:
     """The last whole-number component of a module's path: 3 for ``"steps.7.encoder.layer.3.attention"``."""
-    numbers = [part for part in without_step(prefix).split(".") if _is_number(part)]
-    return int(numbers[-1]) if numbers else None
+    parts = reversed(without_step(prefix).split("."))
+    return next((int(part) for part in parts if _is_number(part)), None)
 
 
 def _is_number(part: str) -> bool:
@@ -107,5 +107,5 @@ def with_parents(prefix: str) -> Iterator[str]:
     """The prefix, then what it stands in, up to the file itself: ``"a.b"``, ``"a"``, ``""``."""
     while prefix:
         yield prefix
-        prefix = split_name(prefix)[0]
+        prefix = prefix[: max(prefix.rfind("."), 0)]
     yield ""

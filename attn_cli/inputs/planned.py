@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from attn_cli.attention.selection import Selection
 from attn_cli.attention.types import AttentionInputs, ModuleInputs
@@ -13,12 +13,13 @@ from attn_cli.inputs.calls import CallNames
 from attn_cli.inputs.given_tokens import GivenTokens
 from attn_cli.inputs.kept_heads import KeptHeads, read_kept_heads
 from attn_cli.inputs.layout import Reading
+from attn_cli.inputs.metadata import Metadata, Texts
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.projections import Projections
 from attn_cli.inputs.readers.base import TensorFile
 from attn_cli.inputs.recorded import ReadRecord, read_recorded
 from attn_cli.inputs.rules import ReadRules, aligns_by_default
-from attn_cli.inputs.settings import FILE, Metadata, Settings, align_name, read_settings
+from attn_cli.inputs.settings import FILE, Settings, align_name, read_settings
 from attn_cli.inputs.tokens import CallTokens, ReadTokens
 from attn_cli.inputs.types import Convention, LoadedCall, TensorInfo
 from attn_cli.inputs.validation import CallSizes
@@ -45,7 +46,7 @@ class Planned:
         options: what the flags say.
         unused: tensors of ``file`` that no call uses.
         given: what the flags say about the keys.
-        known: what long texts of ``file`` were found to say, for all of its calls.
+        texts, weights_texts: the text values of both files.
     """
 
     prefix: str
@@ -57,7 +58,8 @@ class Planned:
     options: ReadOptions
     unused: tuple[TensorInfo, ...]
     given: GivenTokens
-    known: dict[str, Any] = field(repr=False)
+    texts: Texts
+    weights_texts: Texts
 
     @property
     def infos(self) -> Infos:
@@ -65,10 +67,10 @@ class Planned:
         q, k, v = (self.file.info(name) for name in self.call.triple)
         return q, k, v
 
-    @property
+    @cached_property
     def metadata(self) -> Metadata:
         """The file's text values as they apply to this call."""
-        return Metadata(self.file.path, self.prefix, self.file.metadata, self.known)
+        return self.texts.of(self.prefix)
 
     def check_unchanged(self) -> None:
         """Refuse files that changed since they were opened: no result of theirs is to be told.
@@ -87,7 +89,7 @@ class Planned:
         """
         weights = None
         if self.projections is not None and self.weights is not self.file:
-            weights = Metadata(self.weights.path, self.projections.root, self.weights.metadata)
+            weights = self.weights_texts.of(self.projections.root)
         return read_settings(self.options, self.metadata, weights)
 
     def tokens(self, sizes: CallSizes) -> CallTokens:

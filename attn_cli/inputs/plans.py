@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.call_site import LAST_CALL, call_number
@@ -14,6 +14,7 @@ from attn_cli.inputs.given_tokens import GivenTokens, read_given_tokens
 from attn_cli.inputs.limits import MOST_PAIRS, MOST_PARTS
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.matching import ambiguous, listed, nearest_projections
+from attn_cli.inputs.metadata import Texts
 from attn_cli.inputs.names import is_behind, is_meant, step_of, without_step
 from attn_cli.inputs.naming import named_call
 from attn_cli.inputs.options import ReadOptions
@@ -48,7 +49,6 @@ class _Planner:
     file: TensorFile
     weights: TensorFile | None
     _found_near: dict[tuple[object, ...], list[Projections]] = field(default_factory=dict)
-    _known: dict[str, Any] = field(default_factory=dict)
 
     def plans(self) -> tuple[CallPlan, ...]:
         """The plans, each with its weights."""
@@ -78,8 +78,17 @@ class _Planner:
         layer = call.layer
         if layer is None and layers is not None and not call.is_projected:
             layer = layers.layer
-        weights = self.weights or self.file
-        return CallPlan(call.prefix, layer, call, self.file, layers, weights, self.options, unused, given, self._known)
+        file, weights = self.file, self.weights or self.file
+        texts, weights_texts = self._texts
+        return CallPlan(
+            call.prefix, layer, call, file, layers, weights, self.options, unused, given, texts, weights_texts
+        )
+
+    @cached_property
+    def _texts(self) -> tuple[Texts, Texts]:
+        """The text values of the file with the calls and of that with their weights."""
+        texts = Texts(self.file.path, self.file.metadata)
+        return texts, texts if self.weights is None else Texts(self.weights.path, self.weights.metadata)
 
     def _found(self, projections: Sequence[Projections]) -> FoundCalls:
         """The calls of the file, or the one that the flags name."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from attn_cli.errors import UsageError, in_file
-from attn_cli.inputs.names import join, with_parents
+from attn_cli.inputs.metadata import Metadata, Texts
 from attn_cli.inputs.numbers import real, whole
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.text import shown
@@ -50,38 +50,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Metadata:
-    """A file's text values, as they apply to one prefix.
-
-    Attributes:
-        path: of the file.
-        prefix: of the call; its own values win over those of what it stands in.
-        texts: by name.
-        known: by name what long texts were found to say; one for all calls of a file.
-    """
-
-    path: str
-    prefix: str
-    texts: Mapping[str, str]
-    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def find(self, key: str) -> tuple[str, str] | None:
-        """The full name and the text of the nearest value called ``key``."""
-        full = (join(parent, key) for parent in with_parents(self.prefix))
-        return next(((name, self.texts[name]) for name in full if name in self.texts), None)
-
-    def parsed(self, key: str, parse: Callable[[str], T]) -> tuple[str, T] | None:
-        """The full name of the nearest value called ``key`` and what it says; each text is parsed once a file."""
-        said = self.find(key)
-        if said is None:
-            return None
-        name, text = said
-        if name not in self.known:
-            self.known[name] = parse(text)
-        return name, self.known[name]
-
-
-@dataclass(frozen=True)
 class _Kind(Generic[T]):
     """How one setting is written and what it may be."""
 
@@ -105,9 +73,9 @@ class _Kind(Generic[T]):
                 raise UsageError(f"{self.flag} {given}: expected {self.expected}")
             return Chosen(given, self.flag)
         for place in places:
-            said = place.find(self.key)
+            said = place.parsed(self.key, self._parsed)
             if said is not None:
-                return Chosen(self._read(place.path, *said), METADATA)
+                return Chosen(self._checked(place, *said), METADATA)
         return None
 
     def parse_flag(self, text: str) -> T:
@@ -128,12 +96,11 @@ class _Kind(Generic[T]):
             return None
         return value if self.is_valid(value) else None
 
-    def _read(self, path: str, name: str, text: str) -> T:
-        value = self._parsed(text)
+    def _checked(self, place: Metadata, name: str, value: T | None) -> T:
         if value is None:
             raise in_file(
-                path,
-                f"metadata {shown(name)} is '{shown(text, MOST_SAID)}'",
+                place.path,
+                f"metadata {shown(name)} is '{shown(place.texts.values[name], MOST_SAID)}'",
                 f"expected {self.expected}",
                 f"{self.flag} overrides it",
             )
@@ -208,7 +175,7 @@ def check_flags(options: ReadOptions) -> None:
     Raises:
         UsageError: where a flag's value cannot be used.
     """
-    read_settings(options, Metadata("", "", {}))
+    read_settings(options, Texts("", {}).of(""))
 
 
 def _or(chosen: Chosen[T] | None, default: None) -> Chosen[T | None]:

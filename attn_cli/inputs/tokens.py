@@ -12,9 +12,10 @@ from torch import Tensor
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.call_site import is_recorded
 from attn_cli.inputs.given_tokens import GivenTokens, Rows
+from attn_cli.inputs.metadata import Metadata
 from attn_cli.inputs.names import TOKEN_IDS
 from attn_cli.inputs.readers.base import TensorFile
-from attn_cli.inputs.settings import METADATA, Metadata
+from attn_cli.inputs.settings import METADATA
 from attn_cli.inputs.text import describe, shown
 from attn_cli.inputs.types import Convention, TensorInfo
 from attn_cli.inputs.validation import CallSizes

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attn_cli.inputs.layout import as_heads, head_shape, read_layout
+from attn_cli.inputs.metadata import Texts
 from attn_cli.inputs.options import ReadOptions
-from attn_cli.inputs.settings import Metadata, read_settings
+from attn_cli.inputs.settings import read_settings
 from attn_cli.inputs.types import TensorInfo
 from tests.inputs.files import attend, heads, load, refusal, said, write
 
@@ -197,7 +198,7 @@ def test_reading_undoes_what_writing_did(sizes, kind, kv):
     }[kind]
     options = {"bhsd": {}, "bshd": {"layout": "bshd"}, "flat": {"num_heads": num_heads, "num_kv_heads": kv_heads}}[kind]
     infos = tuple(TensorInfo(name, change(y).shape, "float64") for name, y in (("q", x), ("k", k), ("v", k)))
-    reading = read_layout("f", infos, read_settings(ReadOptions(**options), Metadata("f", "", {})))
+    reading = read_layout("f", infos, read_settings(ReadOptions(**options), Texts("f", {}).of("")))
     for y, count in ((x, num_heads), (k, kv_heads)):
         assert head_shape(change(y).shape, reading, count) == y.shape
         read = as_heads(torch.from_numpy(np.ascontiguousarray(change(y))), reading, count)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from attn_cli.inputs.settings import Metadata
+from attn_cli.inputs.metadata import Texts
 from tests.inputs.files import attend, heads, load, load_all, refusal, said, tokens_json, write
 
 
@@ -52,7 +52,22 @@ def test_metadata_of_the_prefix_wins_over_that_of_the_file(tmp_path):
     first, second = load_all(write(tmp_path / "x.safetensors", tensors, metadata))
     assert (first.inputs.scale, second.inputs.scale) == (0.5, 0.125)
     assert first.inputs.rules.softcap == second.inputs.rules.softcap == 7
-    assert Metadata("f", "layers.1", metadata).find("scale") == ("layers.1.scale", "0.125")
+    assert Texts("f", metadata).of("layers.1").find("scale") == ("layers.1.scale", "0.125")
+
+
+def test_the_nearest_text_is_found_whatever_was_asked_before():
+    texts = Texts("f", {"a": "0", ".b": "1", "x.a": "2", "x.y.b": "3", "x.y.z.w.c": "4"})
+    wanted = {
+        ("", "a"): "a", ("", "b"): None, ("x", "a"): "x.a", ("x.y", "a"): "x.a", ("x.y.z", "b"): "x.y.b",
+        ("x.y.z.w.v", "c"): "x.y.z.w.c", ("x.y.z.w", "a"): "x.a", ("x.yy", "b"): None, ("xx", "a"): "a",
+        ("x.y.z", "c"): None, ("x", "d"): None,
+    }  # fmt: skip
+    for pairs in (wanted, reversed(wanted)):
+        for prefix, key in pairs:
+            found = texts.of(prefix).find(key)
+            assert found == (None if wanted[prefix, key] is None else (wanted[prefix, key], texts.values[found[0]]))
+    deep = ".".join("a" * 3000)
+    assert Texts("f", {f"{deep[:end]}.k": "" for end in range(1, len(deep), 2)} | {"s": "1"}).of(deep).find("s")
 
 
 @pytest.mark.parametrize(
