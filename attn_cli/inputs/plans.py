@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 
 from attn_cli.errors import InputError, in_file
 from attn_cli.inputs.call_site import LAST_CALL, call_number
 from attn_cli.inputs.calls import CallNames, FoundCalls, Incomplete, find_calls
 from attn_cli.inputs.collecting import nothing_collected
 from attn_cli.inputs.given_tokens import GivenTokens, read_given_tokens
-from attn_cli.inputs.limits import MOST_PAIRS, MOST_PARTS
+from attn_cli.inputs.limits import MOST_ALIKE, MOST_PAIRS, MOST_PARTS
 from attn_cli.inputs.loading import CallPlan
 from attn_cli.inputs.matching import ambiguous, listed, nearest_projections
 from attn_cli.inputs.metadata import Texts
-from attn_cli.inputs.names import is_behind, is_meant, step_of, without_step
+from attn_cli.inputs.names import is_behind, is_meant, join, role_of, split_name, step_of, without_step
 from attn_cli.inputs.naming import named_call
 from attn_cli.inputs.options import ReadOptions
 from attn_cli.inputs.projections import Projections, find_projections
@@ -53,6 +55,7 @@ class _Planner:
     def plans(self) -> tuple[CallPlan, ...]:
         """The plans, each with its weights."""
         _check_parts(self.file)
+        _check_alike(self.file)
         projections = find_projections((self.weights or self.file).names)
         found = self._found(projections)
         self._check_pairs(found, projections)
@@ -246,6 +249,15 @@ def _check_parts(file: TensorFile) -> None:
         raise in_file(
             file.path, f"a name in it has {most} parts with dots between them", f"expected {MOST_PARTS} at most"
         )
+
+
+def _check_alike(file: TensorFile) -> None:
+    parts = map(split_name, file.names)
+    alike = Counter((prefix, role) for prefix, leaf in parts if (role := role_of(leaf)) is not None)
+    (prefix, role), most = max(alike.items(), key=itemgetter(1), default=(("", ""), 0))
+    if most > MOST_ALIKE:
+        name = shown(join(prefix, role))
+        raise in_file(file.path, f"{most} tensors in it could be {name}", f"expected {MOST_ALIKE} at most")
 
 
 def _in_order(plans: Sequence[CallPlan]) -> tuple[CallPlan, ...]:

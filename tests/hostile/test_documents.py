@@ -21,6 +21,10 @@ ROWS = {
     "MOST_SHARDS": f"| shards of an index | {limits.MOST_SHARDS} |",
     "LONGEST_NAME": f"| a name | {limits.LONGEST_NAME:,} characters |",
     "MOST_PARTS": f"| parts of a name, with dots between them | {limits.MOST_PARTS} |",
+    "MOST_ALIKE": (
+        "| tensors behind one prefix whose names say the same, such as `mask`, `MASK` and `keep_mask` "
+        f"| {limits.MOST_ALIKE} |"
+    ),
     "MOST_PAIRS": f"| calls times sets of projection weights in one file | {limits.MOST_PAIRS:,} |",
     "MOST_AXES": f"| axes of a tensor | {limits.MOST_AXES} |",
     "LARGEST_HEADER": "the pickle of a `.pt`, an index of shards, the headers of all of them | "

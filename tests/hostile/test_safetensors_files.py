@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import product
 
 import pytest
 
@@ -28,6 +29,7 @@ def calls(count):
     return f"{{{','.join(f'{chr(34)}l.{n}.{name}{chr(34)}:{empty}' for n in range(count) for name in of)}}}".encode()
 
 
+SPELT = ["".join(letters) + "_mask" for letters in product("aA", "tT", "tT", "eE", "nN", "tT", "iI", "oO", "nN")]
 BROKEN = {
     "empty": (b"", "is empty"),
     "seven bytes": (b"\1" * 7, "has 7 bytes"),
@@ -141,6 +143,10 @@ BROKEN = {
     "modules in modules without end": (
         safetensors(three(**{"m." * 500 + "q": entry(shape=[0], offsets=[0, 0])})),
         "a name in it has 501 parts with dots between them; expected 100 at most",
+    ),
+    "masks by the thousand": (
+        safetensors(three(**{name: entry(shape=[0], offsets=[3 * SIZE] * 2) for name in SPELT})),
+        "512 tensors in it could be attention_mask; expected 4 at most",
     ),
     "more calls and weights than can be compared": (
         safetensors(calls(1100), b""),
