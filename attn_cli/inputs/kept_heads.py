@@ -69,7 +69,7 @@ def kept_numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _kept(numbers: tuple[int, ...], total: str) -> KeptHeads | None:
-    if not (total.isascii() and total.isdecimal() and len(total) <= 10):
+    if not (len(total) <= 10 and total.isascii() and total.isdecimal()):
         return None
     return KeptHeads(numbers, int(total)) if max(numbers) < int(total) < MOST else None
 

@@ -12,9 +12,7 @@ MOST_NAMES = 200_000  # tensors and single values of a file or of all shards; th
 MOST_SHARDS = 500  # of a checkpoint, each of which is kept open; the largest have some 200
 LONGEST_NAME = 4096  # characters
 MOST_PARTS = 100  # of a name, with dots between them: modules in modules
-MOST_ALIKE = (
-    4  # tensors of one role behind one prefix, as many as a role has names; each is judged for every call there
-)
+MOST_ALIKE = 4  # tensors of one role behind one prefix, as many as a role has names; each is judged for every call
 MOST_PAIRS = 1_000_000  # of calls and sets of projection weights, each of which may belong to the other
 MOST_AXES = 64
 LARGEST_HEADER = 32 * MIB  # bytes of names and metadata: safetensors headers, a .pt's pickle, a zip's directory

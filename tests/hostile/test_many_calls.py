@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.hostile.law import refused
 from tests.hostile.making import entry, safetensors
 from tests.hostile.warm import warm
@@ -41,7 +43,14 @@ def test_deep_prefixes_are_climbed_once_a_call_and_not_once_a_setting(tmp_path):
         refused(ended, names=path, says="keys 2; expected 1")
 
 
-def test_a_long_text_is_read_once_for_all_calls(tmp_path):
+LONG = {
+    "window": {"window": "1," + " " * (24 * 2**20) + "1"},
+    "total_heads": {"heads": "[0]", "total_heads": "1" * (24 * 2**20)},
+}
+
+
+@pytest.mark.parametrize("key", LONG)
+def test_a_long_text_is_read_once_for_all_calls(tmp_path, key):
     path = tmp_path / "x.safetensors"
-    path.write_bytes(calls([f"a.{number}" for number in range(2_000)], window="1," + " " * (24 * 2**20) + "1"))
+    path.write_bytes(calls([f"a.{number}" for number in range(2_000)], **LONG[key]))
     refused(warm("run", str(path), seconds=4.0), names=path, says="keys 2; expected 1")  # 30 where each call reads it
