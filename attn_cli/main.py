@@ -29,11 +29,11 @@ from attn_cli.errors import AttnError, ResourceError, UsageError, is_out_of_memo
 from attn_cli.inputs.paths import LACKING
 from attn_cli.interruption import Terminated, obeyed, raise_again
 from attn_cli.reporters.failures import (
-    OUTPUTS,
     Asked,
     end_quietly,
     end_streams,
     open_streams,
+    refusal_of,
     tell_failed,
     tell_interrupted,
 )
@@ -164,9 +164,9 @@ def _as_attn_error(error: Exception) -> AttnError:
 
 
 def _as_resource_error(error: OSError) -> ResourceError:
+    if (refusal := refusal_of(error)) is not None:
+        return refusal
     reason = error.strerror or str(error)
-    if error.filename in OUTPUTS.values():
-        return ResourceError(f"{error.filename}: cannot be written: {reason}; expected room for all of it")
     if error.filename is not None and error.errno not in LACKING:  # else it is no fault of that file
         expected = {FileExistsError: "a folder", NotADirectoryError: "it to lie in a folder"}
         wanted = expected.get(type(error), "it to be readable and writable")

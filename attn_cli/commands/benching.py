@@ -171,7 +171,8 @@ def _show(report: BenchReport, screenshot: str | None) -> ResourceError | None:
         showing.draw(shown)
     except ResourceError as error:
         failure = error
-    showing.show(shown)
+    finally:
+        showing.show(shown)  # whatever became of the picture
     return failure
 
 

@@ -92,10 +92,10 @@ def run_checks(reads: Sequence[ReadOptions], request: CheckRequest) -> int:
                 showing.draw(*verdict)
     for render in verdict:
         showing.show(render)
-    showing.finish()
     if broken:
-        _add(broken[0], broken[1:], result)
+        _add(broken[0], [*broken[1:], *filter(None, [showing.refusal])], result)
         raise broken[0]
+    showing.finish()
     if request.json_output:
         write_document(check_document(result), sys.stdout)
     return int(result.fails)

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from attn_cli.commands.options import OUTPUT
-from attn_cli.errors import UsageError
+from attn_cli.errors import ResourceError, UsageError
 from attn_cli.interruption import Terminated
+from attn_cli.reporters.failures import refusal_of
 
 OPTION = "--screenshot"
 Screenshot = Annotated[
@@ -53,6 +54,13 @@ class Showing:
             if not self._before_files:
                 raise
             self._refusal = error
+
+    @property
+    def refusal(self) -> ResourceError | None:
+        """What standard output did not take, as an error of its own; None also where nobody reads on."""
+        if isinstance(self._refusal, OSError) and not isinstance(self._refusal, BrokenPipeError):
+            return refusal_of(self._refusal)
+        return None
 
     def finish(self) -> None:
         """The files are written.

@@ -26,7 +26,7 @@ MOST_MERGES = 1_000_000  # of a tokenizer, each of which takes up to 500 bytes; 
 
 MOST_OPERATIONS = 2_000_000  # of a pickle; a tensor takes some 30
 MOST_CALLS = 250_000  # of a pickle, and storages that it asks for; a parameter takes 5, and 40 operations
-MOST_TENSORS = 100_000  # that a pickle makes, 20 µs each; a parameter is one, and made of one
+MOST_TENSORS = 100_000  # that a pickle makes, up to 0.1 ms each; a parameter is one, and made of one
 MOST_ODD_KEYS = 10_000  # of dicts and sets of a .pt, neither text nor small whole numbers: hashes that can be chosen
 MOST_VISITED = 2_000_000  # items of lists that are looked at, one that stands in several places each time
 DEEPEST = 32  # dicts in dicts

@@ -99,7 +99,7 @@ def _check_ids(vocab: dict[str, Any], path: str) -> None:
         return
     texts: dict[object, str] = {}
     for text, number in vocab.items():
-        if (other := texts.setdefault(number, text)) is not text:
+        if type(number) is int and (other := texts.setdefault(number, text)) is not text:
             raise _broken(path, f"its model's vocab has the id {number} for {shown(other)} and for {shown(text)}")
 
 

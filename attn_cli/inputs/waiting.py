@@ -23,11 +23,14 @@ def comes(number: int, seconds: float | None = None) -> bool:
     return bool(asked.poll(None if seconds is None else 1000 * seconds))
 
 
-def takes(number: int) -> None:
-    """Wait until something can be written to a pipe, or it is known that nobody will read it."""
+def takes(number: int, seconds: float | None = None) -> bool:
+    """Wait until something can be written to a pipe, or it is known that nobody will read it.
+
+    False where neither came in so many seconds.
+    """
     asked = select.poll()
     asked.register(number, select.POLLOUT)
-    asked.poll()
+    return bool(asked.poll(None if seconds is None else 1000 * seconds))
 
 
 class WaitedFor(io.FileIO):

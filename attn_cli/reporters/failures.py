@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import select
 import signal
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
-from attn_cli.errors import AttnError
+from attn_cli.errors import AttnError, ResourceError
 from attn_cli.inputs.waiting import takes
 from attn_cli.interruption import KILLED
 from attn_cli.reporters.json_report import error_document, is_document_begun, write_document
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 STREAMS = (0, 1, 2)
 OUTPUTS = {"stdout": "standard output", "stderr": "standard error"}
+LAST_SECONDS = 0.5  # for a reader to take the answer to a signal
+AT_ONCE = getattr(select, "PIPE_BUF", 512)  # bytes that a pipe takes without waiting where it takes any
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,12 @@ class _Output(io.FileIO):
     Args:
         number: the descriptor; it stays open.
         label: what messages call it.
+
+    Attributes:
+        patience: seconds to wait for whoever reads, None: as long as it takes; one for both streams.
     """
+
+    patience: ClassVar[float | None] = None
 
     def __init__(self, number: int, label: str) -> None:
         super().__init__(number, "w", closefd=False)
@@ -54,12 +63,20 @@ class _Output(io.FileIO):
     def write(self, data: ReadableBuffer) -> int:
         """Write as much as goes at once, and wait until something does."""
         try:
+            if _Output.patience is not None:
+                return self._write_soon(data, _Output.patience)
             while (count := super().write(data)) is None:  # another program has made the pipe one that does not wait
                 takes(self.fileno())
             return count
         except OSError as error:
             error.filename = self._label
             raise
+
+    def _write_soon(self, data: ReadableBuffer, patience: float) -> int:
+        if hasattr(select, "poll") and not takes(self.fileno(), patience):
+            _Output.patience = 0  # it will not take the rest either
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return super().write(memoryview(data)[:AT_ONCE]) or 0
 
 
 class InterruptionError(AttnError):
@@ -108,6 +125,14 @@ def _own(stream: io.TextIOWrapper, label: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=is_by_line)
 
 
+def refusal_of(error: OSError) -> ResourceError | None:
+    """What standard output or standard error did not take, where it is that which failed."""
+    if error.filename not in OUTPUTS.values():
+        return None
+    reason = error.strerror or str(error)
+    return ResourceError(f"{error.filename}: cannot be written: {reason}; expected room for all of it")
+
+
 def say(line: str) -> None:
     """A line on standard error; where that is full or closed there is nobody to tell."""
     with contextlib.suppress(OSError):
@@ -132,10 +157,13 @@ def tell_failed(error: AttnError, asked: Asked) -> int:
 def tell_interrupted(number: int, asked: Asked) -> int:
     """Ctrl-C and its kin are an answer to what is going on, not a failure. Returns the exit code.
 
+    From now on nobody who does not read is waited for: a signal ends attn.
+
     Args:
         number: of the signal.
         asked: what was asked for.
     """
+    _Output.patience = LAST_SECONDS
     error = InterruptionError(number)
     say(f"attn: {error.message}")
     _tell_as_json(error, asked)

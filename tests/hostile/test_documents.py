@@ -34,7 +34,7 @@ ROWS = {
     "VALUES_OF_KEY": f"a key counted as {('one', 'two', 'three', 'four')[limits.VALUES_OF_KEY - 1]} |",
     "LARGEST_ADDED": f"| all added tokens of a `tokenizer.json` together | {limits.LARGEST_ADDED // MIB} MiB |",
     "MOST_MERGES": f"| merges of a `tokenizer.json` | {limits.MOST_MERGES:,} |",
-    "MOST_OPERATIONS": f"| operations of a pickle | {limits.MOST_OPERATIONS:,} |",
+    "MOST_OPERATIONS": f"of which `torch.save` takes some 30 for a tensor | {limits.MOST_OPERATIONS:,} |",
     "MOST_TENSORS": f"| tensors that a pickle makes, a parameter counted twice | {limits.MOST_TENSORS:,} |",
     "MOST_CALLS": f"| objects that a pickle makes by calls, with the storages of its tensors | {limits.MOST_CALLS:,} |",
     "MOST_ODD_KEYS": f"tuples of texts nor whole numbers below {limits.MOST_NAMES:,}, a tuple counted with its items | "

@@ -1,5 +1,6 @@
 """Standard streams that are closed, full, or not read any more."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -143,6 +144,33 @@ def test_outputs_are_there_when_standard_output_refuses_the_report(request, name
     assert os.listdir(tmp_path) == [output]
 
 
+@pytest.mark.parametrize("fault", ["full", "broken_pipe"])
+def test_a_broken_file_is_named_when_standard_output_refuses_what_was_found_in_others(request, fault, tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    page = tmp_path / "x.html"
+    line = ("check", str(tmp_path / "bad.npz"), MINILM, "--layer", "0", "--html", str(page))
+    ended = warm(*line, stdout=request.getfixturevalue(fault), before=FOUND_EARLY)
+    told = [text for text in ended.err.splitlines() if text.startswith("attn: error: ")]
+    assert (ended.returncode, len(told)) == (2, 2 if fault == "full" else 1), ended.err
+    assert "bad.npz: " in told[0]
+    assert page.exists()
+
+
+NO_PICTURE = """
+import attn_cli.reporters.screenshot as own
+def save(*_, **__):
+    raise MemoryError
+own.save_screenshot = save
+"""
+
+
+def test_what_bench_measured_is_told_whatever_becomes_of_its_picture(tmp_path):
+    command, option, output = OPTIONS["bench --screenshot"]
+    ended = warm(*command, option, str(tmp_path / output), before=MEASURED_BENCH + NO_PICTURE)
+    assert (ended.returncode, ended.err) == (3, "attn: error: out of memory; expected room for what was asked for\n")
+    assert b"sdpa" in ended.stdout
+
+
 @pytest.mark.parametrize("arguments", [("run", "-"), ("run", "-", "--json")], ids=" ".join)
 def test_a_closed_stdin_is_no_input(arguments):
     ended = warm(*arguments, before=closed("stdin"))
@@ -227,6 +255,27 @@ def test_waiting_for_a_pipe_whose_writers_are_not_to_wait_ends_as_for_any_other(
     os.close(write)
     expected = (130, "attn: interrupted\n") if end == "Ctrl-C" else (0, "")
     assert (ended.returncode, ended.err, ended.timed_out) == (*expected, False)
+
+
+@pytest.mark.parametrize("may_wait", [True, False], ids=["waits", "is not to wait"])
+@pytest.mark.parametrize("stuck", ["stderr", "both"])
+def test_a_signal_ends_attn_though_nobody_takes_its_last_words(impatient, stuck, may_wait):
+    _, write = impatient
+    with contextlib.suppress(BlockingIOError):
+        while stuck == "stderr":
+            os.write(write, bytes(4096))
+    os.set_blocking(write, may_wait)
+
+    def stop(child):
+        _wait_for_a_full_pipe(child, write)
+        os.kill(child, signal.SIGTERM)
+
+    if stuck == "stderr":
+        ended = warm("run", "nothere", stderr=write, meanwhile=stop)
+    else:
+        ended = warm("run", MINILM, "--json", stdout=write, stderr=write, meanwhile=stop)
+    os.close(write)
+    assert (ended.returncode, ended.timed_out) == (143, False)
 
 
 SOON = "import attn_cli.inputs.waiting as waiting; waiting.SILENCE_SECONDS = 0.05\n"

@@ -19,6 +19,7 @@ from attn_cli.inputs.limits import (
     MOST_AXES,
     MOST_CALLS,
     MOST_EXPANSION,
+    MOST_NAMES,
     MOST_ODD_KEYS,
     MOST_OPERATIONS,
     MOST_TENSORS,
@@ -139,7 +140,8 @@ class PickleProgram:
             raise RefusedError("has keys that are no plain values")
         self._odd_keys += keys
         if self._odd_keys > MOST_ODD_KEYS:
-            raise RefusedError(f"has more than {MOST_ODD_KEYS} keys that are neither text nor small whole numbers")
+            plain = f"neither texts nor whole numbers from 0 to {MOST_NAMES - 1}, a tuple counted with its items"
+            raise RefusedError(f"has more than {MOST_ODD_KEYS} keys that are {plain}")
 
     def _do(self, name: str, argument: Any) -> None:
         match name:
